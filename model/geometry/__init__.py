@@ -1,0 +1,1 @@
+"""Geometry that pre-processing and networks share: cameras, morphable faces, orthonormal bases."""

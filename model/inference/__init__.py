@@ -1,0 +1,1 @@
+"""Trained networks at work: animating a portrait, putting faces back into a film."""

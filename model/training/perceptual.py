@@ -1,0 +1,121 @@
+"""Perceptual distances between images in the features of a fixed network.
+
+The paper trains with LPIPS on VGG16 (Spec 2.6). LPIPS needs torchvision's VGG16 and its own
+linear heads; where those are not at hand, the VGG16 trunk of HED stands in, without heads.
+Every report names the distance it used (`Perceptual.name`), for their values do not compare.
+
+Shape suffixes: B batch, C channels, H height, W width, O output channels.
+"""
+
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Perceptual(Protocol):
+    """Differentiable distance of two batches of images in [-1, 1], averaged over the batch."""
+
+    name: str
+
+    def __call__(self, image_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
+        """Return the scalar distance; gradients flow into `image_BCHW` only."""
+        ...
+
+
+class PerceptualWeightsError(ValueError):
+    """The weights file is not what the distance needs; one sentence says what is missing."""
+
+
+def _unit(features_BCHW: Tensor) -> Tensor:
+    """Scale the feature vector of every pixel to length 1."""
+    length_B1HW = features_BCHW.square().sum(dim=1, keepdim=True).add(1e-10).sqrt()
+    return features_BCHW / length_B1HW
+
+
+class HedVgg16(nn.Module):
+    """Distance in the VGG16 trunk of HED (ImageNet weights tuned for edges; Spec assets e).
+
+    After each of the first `blocks` blocks (1 to 5): features scaled to unit length at every
+    pixel, squared difference summed over channels, mean over pixels; then the mean over blocks.
+    The range is 0 to 2. Input is BGR x 255 less the Caffe means, as the trunk was trained.
+    """
+
+    MEAN_BGR: ClassVar = (103.939, 116.779, 123.68)
+    CONVS: ClassVar = (2, 2, 3, 3, 3)
+
+    def __init__(self, weights: Path, blocks: int = 5) -> None:
+        super().__init__()
+        if not 1 <= blocks <= len(self.CONVS):
+            raise PerceptualWeightsError(f"blocks is {blocks}, allowed are 1 to {len(self.CONVS)}")
+        self.name = f"hed-vgg16-blocks{blocks}"
+        self.register_buffer("mean_1C11", torch.tensor(self.MEAN_BGR).view(1, 3, 1, 1))
+        self._blocks = nn.ModuleList()
+        with h5py.File(weights, "r") as file:
+            for block in range(blocks):
+                self._blocks.append(_read_block(file, block + 1, self.CONVS[block]))
+        self.requires_grad_(False)
+
+    def features(self, image_BCHW: Tensor) -> list[Tensor]:
+        """Return the unit-length features after every block, each at half the size of the last."""
+        x = (image_BCHW.flip(1) + 1) * 127.5 - self.get_buffer("mean_1C11")
+        found = []
+        for number, block in enumerate(self._blocks):
+            if number:
+                x = functional.max_pool2d(x, 2)
+            x = block(x)
+            found.append(_unit(x))
+        return found
+
+    def forward(self, image_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
+        """Return the scalar distance; gradients flow into `image_BCHW` only."""
+        with torch.no_grad():
+            wanted = self.features(target_BCHW)
+        got = self.features(image_BCHW)
+        distances = [(a - b).square().sum(dim=1).mean() for a, b in zip(got, wanted, strict=True)]
+        return torch.stack(distances).mean()
+
+
+def _read_block(file: h5py.File, block: int, convs: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for index in range(convs):
+        group = f"block{block}/layers/conv2d{f'_{index}' if index else ''}/vars"
+        if group not in file:
+            raise PerceptualWeightsError(f"{file.filename} has no entry {group}")
+        kernel_HWCO = np.asarray(file[f"{group}/0"], dtype=np.float32)
+        conv = nn.Conv2d(kernel_HWCO.shape[2], kernel_HWCO.shape[3], 3, padding=1)
+        with torch.no_grad():
+            conv.weight.copy_(torch.from_numpy(kernel_HWCO).permute(3, 2, 0, 1))
+            conv.bias = nn.Parameter(torch.from_numpy(np.asarray(file[f"{group}/1"])))
+        layers += [conv, nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class RandomCrops:
+    """A perceptual distance on one random square of each image: the same on average, for less.
+
+    Images up to `crop_px` are compared whole. The squares come from torch's generator, which
+    training seeds at every step.
+    """
+
+    def __init__(self, distance: Perceptual, crop_px: int) -> None:
+        self.name = f"{distance.name}-crop{crop_px}"
+        self._distance = distance
+        self._crop_px = crop_px
+
+    def __call__(self, image_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
+        """Return the scalar distance; gradients flow into the squares of `image_BCHW` only."""
+        side, crop = image_BCHW.shape[-1], self._crop_px
+        if side <= crop:
+            return self._distance(image_BCHW, target_BCHW)
+        places = torch.randint(side - crop + 1, (len(image_BCHW), 2)).tolist()
+
+        def cut(images_BCHW: Tensor) -> Tensor:
+            pairs = zip(images_BCHW, places, strict=True)
+            return torch.stack([i[:, y : y + crop, x : x + crop] for i, (y, x) in pairs])
+
+        return self._distance(cut(image_BCHW), cut(target_BCHW))

@@ -1,0 +1,275 @@
+"""Training of Export3D: reconstruction, then reconstruction with a discriminator (Spec 2.6, 2.7).
+
+Shape suffixes: B batch, C channels, H height, W width.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from model.evaluation.metrics import psnr
+from model.export3d.config import Export3DConfig
+from model.export3d.network import Export3D, Rendered
+from model.training.data import (
+    Clip,
+    FrameBank,
+    PairBatch,
+    PairSampler,
+    resize_antialiased,
+    to_bytes,
+)
+from model.training.discriminator import Discriminator, DiscriminatorConfig
+from model.training.loop import (
+    Cadence,
+    DivergedError,
+    Run,
+    Schedule,
+    Watch,
+    learning_rate,
+)
+from model.training.losses import (
+    ReconstructionWeights,
+    adversarial_loss_of_discriminator,
+    adversarial_loss_of_generator,
+    r1_penalty,
+    reconstruction_loss,
+)
+from model.training.perceptual import Perceptual
+from model.training.samples import sample_grid
+from model.training.state import (
+    JSON,
+    StateMismatchError,
+    TrainedState,
+    copy_to_cpu,
+    optimizer_tensors,
+    plain,
+    restore_module,
+    restore_optimizer,
+    seeded,
+)
+
+RECONSTRUCTION = "reconstruction"
+ADVERSARIAL = "adversarial"
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How Export3D is trained. The defaults are the paper's; units are in the comments."""
+
+    seed: int = 0
+    batch: int = 8
+    """Pairs in one step."""
+    reconstruction_steps: int = 300_000
+    adversarial_steps: int = 10_000
+    max_seconds: float | None = None
+    """Limit on time, shared by the phases as their steps are; results cannot be reproduced."""
+    learning_rate: float = 1e-4
+    """Adam's rate for everything but the discriminator."""
+    warmup_steps: int = 0
+    """Steps over which the rate grows from 0; none in the paper."""
+    final_rate: float = 1.0
+    """Share of the rate left at the end of a cosine; 1 keeps it constant, as the paper does."""
+    discriminator_rate: float = 1e-5
+    """Adam's rate for the discriminator, constant."""
+    gradient_clip: float | None = None
+    """Largest norm of the generator's gradient; none in the paper."""
+    weights: ReconstructionWeights = field(default_factory=ReconstructionWeights)
+    adversarial_weight: float = 0.01
+    r1_gamma: float = 0.0
+    """R1 penalty; the paper names none, StyleGAN2-ADA's heuristic is 1.6 at 256 px (A10)."""
+    r1_every: int = 16
+    """Steps between two R1 penalties, whose weight grows with them."""
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    cadence: Cadence = field(default_factory=Cadence)
+    sample_rows: int = 4
+    """Pairs in a picture of samples; the same ones throughout a run."""
+    cache_gib: float = 8.0
+    """Memory for decoded and resized frames."""
+
+
+def train_export3d(
+    network_config: Export3DConfig,
+    config: TrainingConfig,
+    clips: Sequence[Clip],
+    *,
+    clebs: Mapping[str, Tensor] | None = None,
+    perceptual: Perceptual | None = None,
+    state: TrainedState | None = None,
+    watch: Watch | None = None,
+    device: torch.device | str = "cpu",
+) -> TrainedState:
+    """Train Export3D; go on from `state`, on one kind of machine bit for bit, where one is given.
+
+    `clebs` is the group "lebs" of `pretrain_clebs`; a network whose expression encoder is
+    pre-trained needs it unless `state` holds it already. Without `perceptual` L_rec has its two
+    squared terms only. The group "weights" of the result is the network's. Raises
+    TrainingDataError, StateMismatchError, DivergedError.
+    """
+    trainee = _Export3DTraining(network_config, config, clips, perceptual, torch.device(device))
+    schedule = Schedule(
+        {RECONSTRUCTION: config.reconstruction_steps, ADVERSARIAL: config.adversarial_steps},
+        config.max_seconds,
+    )
+    position = schedule.start()
+    if state is not None:
+        trainee.restore(state)
+        position = schedule.position(state.card)
+    elif network_config.expression == "clebs":
+        if clebs is None:
+            raise StateMismatchError("this network needs a pre-trained expression encoder (clebs)")
+        encoder = trainee.network.condition.encoder
+        restore_module(encoder, clebs, "pre-trained expression encoder")
+    return Run(trainee, schedule, config.cadence, watch or Watch(), position).finish()
+
+
+class _Export3DTraining:
+    def __init__(
+        self,
+        network_config: Export3DConfig,
+        config: TrainingConfig,
+        clips: Sequence[Clip],
+        perceptual: Perceptual | None,
+        device: torch.device,
+    ) -> None:
+        self._config, self._device, self._perceptual = config, device, perceptual
+        bank = FrameBank(clips, network_config.image_px, round(config.cache_gib * 2**30))
+        self._pairs = PairSampler(clips, bank, config.batch, config.seed)
+        self._shown = PairSampler(clips, bank, config.sample_rows, config.seed + 1).batch(0)
+        with seeded([config.seed, 0], device):
+            self.network = Export3D(network_config).to(device).train()
+        self._optimizer = torch.optim.Adam(
+            (p for p in self.network.parameters() if p.requires_grad), lr=config.learning_rate
+        )
+        with seeded([config.seed, 1], device):
+            critic = Discriminator(network_config.image_px, config.discriminator)
+        self._critic = critic.to(device) if config.adversarial_steps else None
+        self._critic_optimizer = torch.optim.Adam(
+            critic.parameters(), lr=config.discriminator_rate, betas=(0.0, 0.99)
+        )
+
+    def step(self, step: int, phase: str, fraction: float) -> Mapping[str, Tensor]:
+        """Do one step of the generator and, in the adversarial phase, one of the discriminator."""
+        config = self._config
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(
+                config.learning_rate, config.final_rate, config.warmup_steps, step, fraction
+            )
+        batch = self._pairs.batch(step).to(self._device)
+        critic = self._critic if phase == ADVERSARIAL else None
+        with seeded([config.seed, 2, step], self._device):
+            seen, losses = self._generator_step(step, batch, critic)
+            if critic is not None:
+                losses |= self._critic_step(step, batch, seen, critic)
+        return losses
+
+    def _generator_step(
+        self, step: int, batch: PairBatch, critic: Discriminator | None
+    ) -> tuple[Rendered, dict[str, Tensor]]:
+        seen = self.network(batch.source_BCHW, batch.expression_BE, batch.camera_B25)
+        loss = reconstruction_loss(
+            seen.image_BCHW,
+            seen.raw_BCHW,
+            batch.driving_BCHW,
+            self._perceptual,
+            self._config.weights,
+        )
+        total, losses = loss.total, dict(loss.terms)
+        if critic is not None:
+            critic.requires_grad_(False)
+            fake_B1 = critic(seen.image_BCHW, seen.raw_BCHW, batch.camera_B25)
+            adversarial = adversarial_loss_of_generator(fake_B1)
+            total = total + self._config.adversarial_weight * adversarial
+            losses["adversarial"] = adversarial.detach()
+        losses["total"] = total.detach()
+        self._optimize(step, total, "generator", self.network, self._optimizer)
+        if seen.generated_BPCHW is not None:
+            self.network.update_plane_mean(seen.generated_BPCHW)
+        return seen, losses
+
+    def _critic_step(
+        self, step: int, batch: PairBatch, seen: Rendered, critic: Discriminator
+    ) -> dict[str, Tensor]:
+        config = self._config
+        critic.requires_grad_(True)
+        penalise = config.r1_gamma > 0 and step % config.r1_every == 0
+        real_BCHW = batch.driving_BCHW.requires_grad_(penalise)
+        raw_BCHW = resize_antialiased(real_BCHW, seen.raw_BCHW.shape[-1])
+        real_B1 = critic(real_BCHW, raw_BCHW, batch.camera_B25)
+        fake_B1 = critic(seen.image_BCHW.detach(), seen.raw_BCHW.detach(), batch.camera_B25)
+        total = adversarial_loss_of_discriminator(real_B1, fake_B1)
+        losses = {
+            "discriminator": total.detach(),
+            "score_real": real_B1.detach().mean(),
+            "score_fake": fake_B1.detach().mean(),
+        }
+        if penalise:
+            penalty = r1_penalty(real_B1, real_BCHW)
+            total = total + config.r1_gamma * config.r1_every * penalty
+            losses["r1"] = penalty.detach()
+        self._optimize(step, total, "discriminator", critic, self._critic_optimizer)
+        return losses
+
+    def _optimize(
+        self, step: int, loss: Tensor, what: str, module: nn.Module, optimizer: torch.optim.Adam
+    ) -> None:
+        if not torch.isfinite(loss):
+            raise DivergedError(f"the loss of the {what} is {float(loss.detach())} at step {step}")
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        if self._config.gradient_clip is not None and module is self.network:
+            nn.utils.clip_grad_norm_(module.parameters(), self._config.gradient_clip)
+        optimizer.step()
+
+    @torch.no_grad()
+    def sample(self) -> tuple[NDArray[np.uint8], Mapping[str, float]]:
+        """Show the fixed pairs, with their PSNR beside that of copying the source."""
+        batch = self._shown.to(self._device)
+        self.network.eval()
+        seen = self.network(batch.source_BCHW, batch.expression_BE, batch.camera_B25)
+        self.network.train()
+        grid = sample_grid(
+            batch.source_BCHW, batch.driving_BCHW, seen.image_BCHW, seen.raw_BCHW, seen.depth_B1HW
+        )
+        wanted = to_bytes(batch.driving_BCHW)
+        got, copied = to_bytes(seen.image_BCHW), to_bytes(batch.source_BCHW)
+        return grid, {
+            "sample_psnr": float(np.mean([psnr(a, b) for a, b in zip(got, wanted, strict=True)])),
+            "sample_psnr_copy": float(
+                np.mean([psnr(a, b) for a, b in zip(copied, wanted, strict=True)])
+            ),
+        }
+
+    def state(self, card: Mapping[str, JSON]) -> TrainedState:
+        tensors = {
+            "weights": copy_to_cpu(self.network.state_dict()),
+            "optimizer": optimizer_tensors(self._optimizer, self.network),
+        }
+        if self._critic is not None:
+            tensors["discriminator"] = copy_to_cpu(self._critic.state_dict())
+            tensors["discriminator-optimizer"] = optimizer_tensors(
+                self._critic_optimizer, self._critic
+            )
+        return TrainedState(
+            tensors=tensors,
+            card={
+                "kind": "export3d",
+                "network": plain(self.network.config),
+                "training": plain(self._config),
+                "perceptual": None if self._perceptual is None else self._perceptual.name,
+                **card,
+            },
+        )
+
+    def restore(self, state: TrainedState) -> None:
+        """Take over a state; one from before there was a discriminator starts a fresh one."""
+        restore_module(self.network, state.tensors["weights"], "network")
+        restore_optimizer(self._optimizer, self.network, state.tensors["optimizer"])
+        if self._critic is not None and "discriminator" in state.tensors:
+            restore_module(self._critic, state.tensors["discriminator"], "discriminator")
+            restore_optimizer(
+                self._critic_optimizer, self._critic, state.tensors["discriminator-optimizer"]
+            )

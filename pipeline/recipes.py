@@ -1,0 +1,170 @@
+"""Recipes: named configurations as plain functions. What a command does by default stands here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from model.export3d import sizes
+from model.training.clebs import ClebsTrainingConfig
+from model.training.loop import Cadence
+from model.training.trainer import TrainingConfig
+from pipeline.dataset import DatasetKind
+from pipeline.errors import ConfigurationError
+from pipeline.stage import StageSpec
+from pipeline.stages.crop import Crop, CropStageConfig
+from pipeline.stages.face3d import Face3D, Face3DConfig, face_widths
+from pipeline.stages.ingest import Ingest, IngestConfig
+from pipeline.stages.landmarks import Landmarks, LandmarksConfig
+from pipeline.stages.train_clebs import TrainClebs, TrainClebsConfig
+from pipeline.stages.train_export3d import TrainExport3D, TrainExport3DConfig
+from preprocess.crop import Align, CropConfig
+from preprocess.face3d.mesh478 import SHIPPED
+from preprocess.tracks import TrackConfig
+from storage.identity import digest_file
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PreprocessRecipe:
+    """The four stages of pre-processing."""
+
+    name: str
+    ingest: IngestConfig
+    landmarks: LandmarksConfig
+    crop: CropStageConfig
+    face3d: Face3DConfig
+
+    def stages(self) -> list[StageSpec]:
+        """Return the chain that films go through."""
+        return [
+            StageSpec(Ingest, self.ingest),
+            StageSpec(Landmarks, self.landmarks),
+            StageSpec(Crop, self.crop),
+            StageSpec(Face3D, self.face3d),
+        ]
+
+    def kind(self) -> DatasetKind:
+        """Return what a network trained on the dataset depends on."""
+        return DatasetKind(
+            recipe=self.name,
+            camera_mode=str(self.face3d.camera_mode),
+            face_model_sha256=digest_file(SHIPPED),
+            widths=face_widths(),
+        )
+
+
+@dataclass(frozen=True)
+class TrainRecipe:
+    """The two stages of training."""
+
+    name: str
+    clebs: TrainClebsConfig
+    export3d: TrainExport3DConfig
+
+    def with_steps(self, steps: int) -> "TrainRecipe":
+        """Return the recipe with that many steps of the generator, shared by the phases alike."""
+        training = self.export3d.training
+        planned = training.reconstruction_steps + training.adversarial_steps
+        adversarial = round(steps * training.adversarial_steps / planned)
+        shorter = replace(
+            training, reconstruction_steps=steps - adversarial, adversarial_steps=adversarial
+        )
+        return replace(self, export3d=replace(self.export3d, training=shorter))
+
+    def with_gpus(self, gpus: float) -> "TrainRecipe":
+        """Return the recipe for workers that have devices."""
+        return replace(
+            self,
+            clebs=replace(self.clebs, gpus=gpus),
+            export3d=replace(self.export3d, gpus=gpus),
+        )
+
+    def stages(self) -> list[StageSpec]:
+        """Return the chain that a run goes through."""
+        return [StageSpec(TrainClebs, self.clebs), StageSpec(TrainExport3D, self.export3d)]
+
+
+def preprocess_default() -> PreprocessRecipe:
+    """The paper's data: 25 fps, 256 px nose-centred per frame, clips of at least 64 frames."""
+    return _preprocess("default", 25, TrackConfig(), CropConfig())
+
+
+def preprocess_demo() -> PreprocessRecipe:
+    """As default, for films of a few seconds: clips of one second are enough."""
+    return _preprocess("demo", 25, TrackConfig(min_frames=25), CropConfig())
+
+
+def preprocess_dubbing() -> PreprocessRecipe:
+    """For films to be rendered: every frame at its own time, crop and pose smoothed over a shot."""
+    spans = TrackConfig(min_frames=1, min_face_px=48)
+    return _preprocess("dubbing", None, spans, CropConfig(align=Align.SMOOTHED))
+
+
+def _preprocess(
+    name: str, fps: int | None, spans: TrackConfig, crop: CropConfig
+) -> PreprocessRecipe:
+    return PreprocessRecipe(
+        name=name,
+        ingest=IngestConfig(fps=fps),
+        landmarks=LandmarksConfig(min_score=spans.min_score),
+        crop=CropStageConfig(spans=spans, crop=crop),
+        face3d=Face3DConfig(crop=crop),
+    )
+
+
+def train_export3d_256() -> TrainRecipe:
+    """The paper's network and schedule: about five days on one A100."""
+    network = sizes.export3d_256()
+    return TrainRecipe(
+        name="export3d_256",
+        clebs=TrainClebsConfig(network, ClebsTrainingConfig()),
+        export3d=TrainExport3DConfig(network, TrainingConfig(), perceptual_blocks=5),
+    )
+
+
+def train_export3d_test() -> TrainRecipe:
+    """64 px and 0.6 M parameters, a few steps: for tests of the path, not of the picture."""
+    network = sizes.export3d_test()
+    cadence = Cadence(metrics_every=2, sample_every=10, checkpoint_every=5)
+    clebs = ClebsTrainingConfig(steps=6, learning_rate=1e-3, allow_fewer=True, cadence=cadence)
+    training = TrainingConfig(
+        batch=2,
+        reconstruction_steps=18,
+        adversarial_steps=2,
+        learning_rate=1e-3,
+        cadence=cadence,
+        sample_rows=2,
+    )
+    return TrainRecipe(
+        name="export3d_test",
+        clebs=TrainClebsConfig(network, clebs),
+        export3d=TrainExport3DConfig(network, training, perceptual_blocks=0),
+    )
+
+
+PREPROCESS: dict[str, Callable[[], PreprocessRecipe]] = {
+    "default": preprocess_default,
+    "demo": preprocess_demo,
+    "dubbing": preprocess_dubbing,
+}
+TRAIN: dict[str, Callable[[], TrainRecipe]] = {
+    "export3d_256": train_export3d_256,
+    "export3d_test": train_export3d_test,
+}
+
+
+def preprocess_recipe(name: str) -> PreprocessRecipe:
+    """Return a recipe by name. Raises ConfigurationError, naming the ones there are."""
+    return _find(name, PREPROCESS)()
+
+
+def train_recipe(name: str) -> TrainRecipe:
+    """Return a recipe by name. Raises ConfigurationError, naming the ones there are."""
+    return _find(name, TRAIN)()
+
+
+def _find(name: str, recipes: dict[str, Callable[[], T]]) -> Callable[[], T]:
+    if name not in recipes:
+        raise ConfigurationError(f"recipe is {name!r}; allowed is {', '.join(recipes)}")
+    return recipes[name]

@@ -1,0 +1,129 @@
+"""What both kinds of shots share: settings, inputs fetched from the ledger, the trained network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model.inference.animator import Animator
+from pipeline.face_rows import FaceRows, read_faces
+from pipeline.reports.pictures import jpeg, spread, stack, strip
+from pipeline.stage import Work
+from pipeline.stages.face3d import face_widths
+from pipeline.stages.training import device
+from pipeline.trained import load_network
+from preprocess.media.deliver import DeliverySettings
+from preprocess.source_frame import SourceFrameConfig
+from storage.identity import JSON, plain
+from storage.ledger import Commit
+from storage.store import StoreError
+
+Rgb = NDArray[np.uint8]
+
+DELIVERED = "delivered.mp4"
+STRIP = "strip.jpg"
+_STRIP_PICTURES = 6
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """How shots are rendered and written."""
+
+    visible_mark: bool = True
+    """Write 'AI-generated' into a corner of every frame."""
+    seed: int = 0
+    """Draws among equally good source frames."""
+    source: SourceFrameConfig = field(default_factory=SourceFrameConfig)
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
+    batch: int = 8
+    """Frames in one pass of the network; the last digits of a frame depend on it."""
+    gpus: float = 0
+    """Devices of a worker; changes no key."""
+
+    def identity(self) -> JSON:
+        """Everything but the devices."""
+        return {name: value for name, value in plain(self).items() if name != "gpus"}
+
+
+class Animators:
+    """The networks of a worker by checkpoint; a job has one, so one is kept."""
+
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
+        self._key = ""
+        self._animator: Animator | None = None
+
+    def of(self, work: Work) -> Animator:
+        """Return an animator with the weights that the shot names."""
+        named: Any = work.item.inputs["checkpoint"]
+        if self._animator is None or self._key != named["key"]:
+            folder = work.folder / "checkpoint"
+            folder.mkdir()
+            commit = find_commit(work, named["stage"], named["key"])
+            network = load_network(work.ledger, commit, folder)
+            self._animator = Animator(network, device=device(), batch=self._batch)
+            self._key = named["key"]
+        return self._animator
+
+
+def faces_of(work: Work, film: str) -> FaceRows:
+    """Return the face data of one of the shot's films ("film" or "performance")."""
+    folder = work.folder / f"{film}-tables"
+    folder.mkdir()
+    commit = commit_of(work, film, "face3d")
+    return read_faces(work.ledger, commit, face_widths(), folder)[1]
+
+
+def commit_of(work: Work, film: str, stage: str) -> Commit:
+    """Return the commit of a stage of one of the shot's films."""
+    keys: Any = work.item.inputs[film]
+    return find_commit(work, stage, keys[stage])
+
+
+def find_commit(work: Work, stage: str, key: str) -> Commit:
+    """Return a commit that the job has seen. Raises StoreError where it is gone."""
+    commit = work.ledger.find(stage, key)
+    if commit is None:
+        raise StoreError(f"{stage}/{key} was in {work.ledger.store.url} when the job began")
+    return commit
+
+
+class BeforeAfter:
+    """Collects pairs of frames, spread over a shot, for the picture in the report."""
+
+    def __init__(self, frames: int) -> None:
+        self._wanted = set(spread(frames, _STRIP_PICTURES))
+        self._pairs: list[tuple[Rgb, Rgb]] = []
+
+    def see(self, frame: int, before: Rgb, after: Rgb) -> None:
+        """Take in a frame; kept small, and only where it is wanted."""
+        if frame in self._wanted:
+            self._pairs.append((_small(before), _small(after)))
+
+    def write(self, path: Path) -> Path:
+        """Write the rows before and after under each other, and return `path`."""
+        rows = [strip([pair[row] for pair in self._pairs], 180) for row in (0, 1)]
+        path.write_bytes(jpeg(stack(rows), max_width_px=1600).data)
+        return path
+
+
+def _small(frame: Rgb) -> Rgb:
+    width = round(frame.shape[1] * 180 / frame.shape[0])
+    return np.asarray(cv2.resize(frame, (width, 180), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def grown(frame: Rgb, size_px: int) -> Rgb:
+    """Return a square frame at another size."""
+    if frame.shape[0] == size_px:
+        return frame
+    kernel = cv2.INTER_AREA if frame.shape[0] > size_px else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(frame, (size_px, size_px), interpolation=kernel), np.uint8)
+
+
+def differences_as_text(differences: Sequence[Any]) -> str:
+    """Return what a delivered file lacks, in one sentence."""
+    return "; ".join(f"{d.what} {d.delivered} instead of {d.original}" for d in differences)

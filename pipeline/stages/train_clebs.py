@@ -1,0 +1,57 @@
+"""Pre-training of the expression encoder as a stage (Export3D 3.1; Spec 2.3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from model.export3d.config import Export3DConfig
+from model.training.clebs import ClebsTrainingConfig, pretrain_clebs
+from model.training.data import Clip
+from model.training.loop import Watch
+from model.training.state import TrainedState, plain
+from pipeline.stage import Resources, Result, Stage, Work, stage_key
+from pipeline.stages.training import device, run_training
+from storage.identity import JSON
+
+ENCODER = "lebs"
+
+
+@dataclass(frozen=True)
+class TrainClebsConfig:
+    """Network, training, and the devices it gets."""
+
+    network: Export3DConfig
+    training: ClebsTrainingConfig
+    gpus: float = 0
+    """Devices of the run; changes no key."""
+
+
+class TrainClebs(Stage):
+    """Dataset in; the encoder with its stored basis and the statistics of lambda out."""
+
+    name = "clebs"
+    version = 1
+    libraries = ("torch", "decord")
+
+    config: TrainClebsConfig
+
+    def __init__(self, config: TrainClebsConfig) -> None:
+        super().__init__(config)
+        self.resources = Resources(cpus=8, gpus=config.gpus, memory_gib=4)
+
+    def identity(self) -> JSON:
+        """Network and training."""
+        return {"network": plain(self.config.network), "training": plain(self.config.training)}
+
+    def process(self, batch: Sequence[Work]) -> list[Result]:
+        """Pre-train once for each run."""
+        return [
+            run_training(work, stage_key(self, work.item), [ENCODER], self._train) for work in batch
+        ]
+
+    def _train(
+        self, clips: Sequence[Clip], state: TrainedState | None, watch: Watch
+    ) -> TrainedState:
+        config = self.config
+        return pretrain_clebs(
+            config.network, config.training, clips, state=state, watch=watch, device=device()
+        )

@@ -1,0 +1,69 @@
+"""Training runs by name: which stages they have, and the newest weights of one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model.export3d.config import CLeBSConfig, Export3DConfig
+from model.export3d.network import Export3D
+from pipeline.errors import ConfigurationError
+from pipeline.stages.training import newest_checkpoint
+from storage.checkpoints import read_checkpoint
+from storage.ledger import Commit, Ledger
+
+RUNS = "runs"
+_WEIGHTS = "weights"
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run as published when it began: the keys its stages have or will have."""
+
+    name: str
+    recipe: str
+    dataset: str
+    dataset_key: str
+    keys: dict[str, str]
+
+
+def find_run(ledger: Ledger, name: str) -> TrainedRun:
+    """Return the newest run of this name. Raises ConfigurationError, naming the ones there are."""
+    found: Any = ledger.latest(RUNS, name)
+    if found is None:
+        known = ", ".join(ledger.names(RUNS)) or "none yet"
+        raise ConfigurationError(
+            f"there is no run {name!r} in {ledger.store.url}; there is: {known}"
+        )
+    return TrainedRun(**found)
+
+
+def newest_weights(ledger: Ledger, run: TrainedRun) -> Commit:
+    """Return the commit with the run's newest weights: of its end, else of its last checkpoint."""
+    key = run.keys["export3d"]
+    commit = ledger.find("export3d", key) or newest_checkpoint(ledger, key)
+    if commit is None:
+        raise ConfigurationError(
+            f"run {run.name!r} has no checkpoint yet: let `e3d train` go on until it has one"
+        )
+    return commit
+
+
+def load_network(ledger: Ledger, commit: Commit, folder: Path) -> Export3D:
+    """Return the network of a commit with its weights, in eval mode on the CPU."""
+    names = {f"{_WEIGHTS}.safetensors", "card.json"}
+    for output in commit.outputs:
+        # A checkpoint's card lists what only resuming needs, too: all groups are read, none kept.
+        if output.name in names or output.name.endswith(".safetensors"):
+            ledger.fetch(output, folder)
+    tensors, card = read_checkpoint(folder)
+    network = Export3D(network_config(card["network"]))
+    network.load_state_dict(tensors[_WEIGHTS])
+    return network.eval()
+
+
+def network_config(card: Any) -> Export3DConfig:
+    """Return the configuration that a card holds as plain values."""
+    values = dict(card)
+    values["clebs"] = CLeBSConfig(**values["clebs"])
+    values["superres_channels"] = tuple(values["superres_channels"])
+    return Export3DConfig(**values)

@@ -1,0 +1,1 @@
+"""Films in, exact clips and delivered films out."""

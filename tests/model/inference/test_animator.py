@@ -1,0 +1,152 @@
+"""Frames out of a network: same bytes as the network's own, whatever is cached or batched."""
+
+import numpy as np
+import pytest
+import torch
+
+from model.export3d.network import Export3D
+from model.export3d.sizes import export3d_test
+from model.inference.animator import Animator
+
+SIDE, FRAMES = 64, 7
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    network = Export3D(export3d_test())
+    for parameter in network.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1)
+    network.update_plane_mean(torch.randn(4, 3, 8, 32, 32))
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    return np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def performance():
+    rng = np.random.default_rng(1)
+    pose = np.eye(4) * [1, -1, -1, 1]
+    cameras = []
+    for shift in rng.normal(0, 0.02, FRAMES):
+        pose[:3, 3] = shift, -shift, 2.7
+        cameras.append([*pose.ravel(), 4.2647, 0, 0.5, 0, 4.2647, 0.5, 0, 0, 1])
+    return rng.normal(size=(FRAMES, 64)).astype(np.float32), np.array(cameras)
+
+
+def animated(network, portrait, performance, batch):
+    animator = Animator(network, batch=batch)
+    animator.set_source(portrait)
+    return np.stack(list(animator.animate(*performance)))
+
+
+def test_frames_from_cached_tokens_equal_the_uncached_ones(network, portrait, performance):
+    frames = animated(network, portrait, performance, batch=1)
+    assert frames.shape == (FRAMES, SIDE, SIDE, 3)
+    assert frames.dtype == np.uint8
+    source = torch.from_numpy(portrait).permute(2, 0, 1).unsqueeze(0) / 127.5 - 1
+    for frame, exp, camera in zip(frames, *performance, strict=True):
+        with torch.inference_mode():
+            seen = network(
+                source, torch.from_numpy(exp)[None], torch.from_numpy(camera)[None].float()
+            )
+        levels = ((seen.image_BCHW[0].clamp(-1, 1) + 1) * 127.5).round().byte()
+        assert np.array_equal(frame, levels.permute(1, 2, 0).numpy())
+    assert len(np.unique(frames.reshape(FRAMES, -1), axis=0)) == FRAMES
+
+
+@pytest.mark.parametrize("batch", [2, 3, 8])
+def test_batch_size_does_not_change_a_byte(network, portrait, performance, batch):
+    alone = animated(network, portrait, performance, batch=1)
+    assert np.array_equal(animated(network, portrait, performance, batch), alone)
+
+
+def test_same_input_same_bytes_twice_and_after_another_source(network, portrait, performance):
+    animator = Animator(network, batch=4)
+    animator.set_source(portrait)
+    first = np.stack(list(animator.animate(*performance)))
+    animator.set_source(portrait[:, ::-1])
+    other = np.stack(list(animator.animate(*performance)))
+    animator.set_source(torch.from_numpy(portrait).permute(2, 0, 1) / 127.5 - 1)
+    again = np.stack(list(animator.animate(*performance)))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_cutting_a_shot_does_not_change_a_byte(network, portrait, performance):
+    exp, camera = performance
+    whole = animated(network, portrait, performance, batch=8)
+    part = animated(network, portrait, (exp[2:5], camera[2:5]), batch=8)
+    assert np.array_equal(part, whole[2:5])
+
+
+def test_frames_come_as_they_are_taken(network, portrait, performance):
+    rendered = []
+    hook = network.superres.register_forward_hook(lambda *_: rendered.append(1))
+    animator = Animator(network, batch=2)
+    animator.set_source(portrait)
+    frames = animator.animate(*performance)
+    assert not rendered
+    next(frames)
+    assert len(rendered) == 1
+    hook.remove()
+
+
+def test_a_larger_crop_is_reduced_without_aliasing(network, portrait, performance):
+    large = portrait.repeat(4, axis=0).repeat(4, axis=1)
+    exact = animated(network, portrait, performance, 8).astype(int)
+    reduced = animated(network, large, performance, 8).astype(int)
+    assert np.abs(exact - reduced).mean() < 10
+    striped = np.zeros((256, 256, 3), np.uint8)
+    striped[:, ::2] = 255  # averages to grey; without a filter it would be black or white
+    grey = np.full((SIDE, SIDE, 3), 128, np.uint8)
+    difference = animated(network, striped, performance, 8).astype(int) - animated(
+        network, grey, performance, 8
+    )
+    assert np.abs(difference).mean() < 3
+
+
+def test_no_frames_for_no_performance(network, portrait, performance):
+    empty = (performance[0][:0], performance[1][:0])
+    animator = Animator(network)
+    animator.set_source(portrait)
+    assert list(animator.animate(*empty)) == []
+
+
+def test_bad_calls_are_refused_before_the_first_frame(network, portrait, performance):
+    exp, camera = performance
+    animator = Animator(network)
+    with pytest.raises(RuntimeError, match="call set_source first"):
+        animator.animate(exp, camera)
+    animator.set_source(portrait)
+    with pytest.raises(ValueError, match=r"expressions are \[T, 64\], not float32 \[7, 63\]"):
+        animator.animate(exp[:, 1:], camera)
+    with pytest.raises(ValueError, match=r"camera labels are \[T, 25\]"):
+        animator.animate(exp, camera[:, :16])
+    with pytest.raises(ValueError, match="7 expressions but 6 camera labels"):
+        animator.animate(exp, camera[1:])
+    broken = exp.copy()
+    broken[3, 5] = np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        animator.animate(broken, camera)
+    with pytest.raises(ValueError, match="batch is 0"):
+        Animator(network, batch=0)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((8, 8, 3), np.float32), r"uint8 \[H, W, 3\], not float32 \[8, 8, 3\]"),
+        (np.zeros((8, 8), np.uint8), r"uint8 \[H, W, 3\]"),
+        (np.zeros((8, 9, 3), np.uint8), "square"),
+        (torch.zeros(8, 8, 3), r"float \[3, H, W\]"),
+        (torch.zeros(3, 8, 8, dtype=torch.uint8), r"float \[3, H, W\]"),
+    ],
+)
+def test_bad_sources_are_refused(network, image, message):
+    with pytest.raises(ValueError, match=message):
+        Animator(network).set_source(image)

@@ -1,0 +1,114 @@
+"""Synthetic films whose every picture carries its own index in large black and white blocks."""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+ROWS, COLUMNS = 2, 6
+
+
+def _paint(index: int, width: int = 192, height: int = 96) -> np.ndarray:
+    """RGB picture that shows `index` (12 bits); blocks this large survive any compression."""
+    bits = [(index >> k) & 1 for k in range(ROWS * COLUMNS)]
+    grid = np.array(bits, np.uint8).reshape(ROWS, COLUMNS) * 255
+    rows = np.arange(height) * ROWS // height
+    columns = np.arange(width) * COLUMNS // width
+    return np.repeat(grid[rows][:, columns][..., None], 3, axis=2)
+
+
+def _read_index(rgb: np.ndarray) -> int:
+    """Index that a picture shows; wrong, not near, when the picture is turned or mirrored."""
+    height, width = rgb.shape[:2]
+    index = 0
+    for k in range(ROWS * COLUMNS):
+        row, column = divmod(k, COLUMNS)
+        y, x = (2 * row + 1) * height // (2 * ROWS), (2 * column + 1) * width // (2 * COLUMNS)
+        block = rgb[y - 3 : y + 4, x - 3 : x + 4].mean()
+        assert block < 70 or block > 185, "a block is neither black nor white"
+        index |= int(block > 127) << k
+    return index
+
+
+def _make_film(
+    path: Path,
+    pts: Sequence[int],
+    time_base: Fraction = Fraction(1, 30),
+    *,
+    pictures: Callable[[int], np.ndarray] = _paint,
+    container: str | None = None,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    b_frames: int = 0,
+    rate: Fraction | None = None,
+    rotation: tuple[float, bool, bool] | None = None,
+    sar: Fraction | None = None,
+    tags: tuple[int, int, int, int] = (0, 2, 2, 2),
+    audio: tuple[str, float, float] | None = None,
+    x264_params: str = "",
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Write a film of len(pts) pictures. audio: codec, start in s, duration in s of a tone."""
+    first = pictures(0)
+    with av.open(str(path), "w", format=container, options=options or {}) as output:
+        nominal = rate or Fraction(1 / (time_base * (pts[1] - pts[0] if len(pts) > 1 else 1)))
+        stream = output.add_stream(codec, rate=nominal)
+        stream.height, stream.width = first.shape[:2]
+        stream.pix_fmt = pix_fmt
+        if codec == "libx264":
+            stream.options = {"preset": "ultrafast", "crf": "18", "bf": str(b_frames), "g": "12"}
+            stream.options |= {"x264-params": x264_params} if x264_params else {}
+        context = stream.codec_context
+        context.time_base, context.thread_count = time_base, 1
+        context.color_range, context.color_primaries, context.color_trc, context.colorspace = tags
+        if sar is not None:
+            context.sample_aspect_ratio = sar
+        if rotation is not None:
+            stream.set_display_rotation(*rotation)
+        sound = output.add_stream(audio[0], rate=44100, layout="mono") if audio else None
+        for index, stamp in enumerate(pts):
+            frame = av.VideoFrame.from_ndarray(pictures(index), "rgb24").reformat(
+                format=pix_fmt,
+                dst_colorspace=tags[3] if tags[3] != 2 else 5,
+                dst_color_range=tags[0] or 1,
+            )
+            frame.pts, frame.time_base = stamp, time_base
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+        if audio and sound is not None:
+            for frame in _tone(audio[1], audio[2]):
+                output.mux(sound.encode(frame))
+            output.mux(sound.encode(None))
+    return path
+
+
+def _tone(start_s: float, duration_s: float) -> list[Any]:
+    frames = []
+    samples = round(duration_s * 44100)
+    for first in range(0, samples, 1024):
+        t = np.arange(first, min(first + 1024, samples)) / 44100
+        wave = (8000 * np.sin(2 * np.pi * 440 * t)).astype(np.int16)[None]
+        frame = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
+        frame.sample_rate, frame.pts = 44100, first + round(start_s * 44100)
+        frame.time_base = Fraction(1, 44100)
+        frames.append(frame)
+    return frames
+
+
+@pytest.fixture(scope="session")
+def paint() -> Callable[..., np.ndarray]:
+    return _paint
+
+
+@pytest.fixture(scope="session")
+def read_index() -> Callable[[np.ndarray], int]:
+    return _read_index
+
+
+@pytest.fixture(scope="session")
+def make_film() -> Callable[..., Path]:
+    return _make_film
