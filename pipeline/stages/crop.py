@@ -83,7 +83,7 @@ class Crop(Stage):
                 work.report(span.last_tick + 1, len(reader))
         if len(files) == 1:
             first_reason = spans[0]["reason"] if spans else "no_face"
-            detail = f"{work.item.places['name']}: no stretch of it can be used"
+            detail = "no stretch of it can be used"
             return Result(Outcome.FILTERED, str(first_reason), detail, counts=dict(reasons))
         return Result(Outcome.OK, counts=dict(reasons), files=files, info={"spans": [*spans]})
 

@@ -49,23 +49,22 @@ class Ingest(Stage):
         return [self._ingest(work) for work in batch]
 
     def _ingest(self, work: Work) -> Result:
-        name = str(work.item.places["name"])
         try:
             film = local_film(str(work.item.places["film"]), work.folder)
             info = probe_film(film)
             report = DecodeReport()
             pts_s = self._write_mezzanine(film, info, report, work)
         except UnusableFilm as found:
-            return Result(Outcome.FAILED, str(found.reason), f"{name}: {found.detail}")
+            return Result(Outcome.FAILED, str(found.reason), found.detail)
         except FileNotFoundError:
             return Result(
-                Outcome.FAILED, str(FilmReason.VANISHED), f"{name}: gone since it was listed"
+                Outcome.FAILED, str(FilmReason.VANISHED), "it is gone since it was listed"
             )
         ticks = {"frame_index": range(len(pts_s)), "pts_s": pts_s}
         write_table(work.folder / TICKS, ticks, ticks_schema())
         return Result(
             Outcome.OK,
-            detail=f"{name}: {report.damage}" if report.damage else "",
+            detail=report.damage,
             counts={"frames_in": report.frames, "frames_out": len(pts_s)},
             files={MEZZANINE: work.folder / MEZZANINE, TICKS: work.folder / TICKS},
             info=_facts(info, report, len(pts_s)),

@@ -86,8 +86,7 @@ class Landmarks(Stage):
             table.write(rows)
         counts = dict(outcomes)
         if not outcomes[FrameOutcome.OK]:
-            name = work.item.places["name"]
-            return Result(Outcome.FILTERED, "no_face", f"{name}: no face in any frame", counts)
+            return Result(Outcome.FILTERED, "no_face", "no face in any frame", counts)
         return Result(Outcome.OK, counts=counts, files={LANDMARKS: path})
 
 

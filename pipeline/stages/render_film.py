@@ -77,11 +77,11 @@ class RenderFilm(Stage):
             plan = _plan(work, shot, film)
             sound = _sound(work, shot, film, plan)
         except UnusableFilm as found:
-            return Result(Outcome.FAILED, str(found.reason), f"{shot.id}: {found.detail}")
+            return Result(Outcome.FAILED, str(found.reason), found.detail)
         total, rendered = len(plan.pts), int(plan.render_F.sum())
         counts = {"frames_total": total, "frames_rendered": rendered}
         if not rendered or (rendered < total and shot.policy is Policy.FAIL_SHOT):
-            detail = f"{shot.id}: {total - rendered} of {total} frames lack a face or an expression"
+            detail = f"{total - rendered} of {total} frames lack a face or an expression"
             counts["frames_failed"] = total - rendered
             return Result(Outcome.FAILED, "unrenderable_frames", detail, counts)
         counts["frames_kept"] = total - rendered

@@ -77,21 +77,21 @@ class RenderPortrait(Stage):
         shot = PortraitShot.model_validate(work.item.inputs["shot"])
         portrait = _read_picture(local_film(str(work.item.places["portrait"]), work.folder))
         if portrait is None:
-            return Result(Outcome.FAILED, "not_a_picture", f"{shot.id}: it cannot be decoded")
+            return Result(Outcome.FAILED, "not_a_picture", "it cannot be decoded")
         source = self._crop(portrait)
         if source is None:
-            return Result(Outcome.FAILED, "no_face", f"{shot.id}: no face in the portrait")
+            return Result(Outcome.FAILED, "no_face", "no face in the portrait")
         performance = faces_of(work, "performance")
         frames = _stretch(shot, performance)
         if not performance.ok_N[frames].any():
-            detail = f"{shot.id}: no frame with a face in this stretch of the performance"
+            detail = "no frame with a face in this stretch of the performance"
             return Result(Outcome.FAILED, "unrenderable_frames", detail)
         try:
             film = local_film(str(work.item.places["performance"]), work.folder / "performance")
             clip = _clip_of(film, performance, frames)
             sound = _sound(film, performance, frames, work.folder / "sound.mp4")
         except UnusableFilm as found:
-            return Result(Outcome.FAILED, str(found.reason), f"{shot.id}: {found.detail}")
+            return Result(Outcome.FAILED, str(found.reason), found.detail)
         delivered, pictures = work.folder / DELIVERED, BeforeAfter(len(frames))
         write_film(
             delivered,
