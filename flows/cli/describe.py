@@ -16,7 +16,10 @@ def describe(
     from storage.identity import plain
 
     if recipe is None:
-        known: dict[str, dict[str, Any]] = {"preprocess": recipes.PREPROCESS, "train": recipes.TRAIN}
+        known: dict[str, dict[str, Any]] = {
+            "preprocess": recipes.PREPROCESS,
+            "train": recipes.TRAIN,
+        }
         found: dict[str, Any] = {
             kind: {name: str(make.__doc__).splitlines()[0] for name, make in made.items()}
             for kind, made in known.items()
