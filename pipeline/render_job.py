@@ -16,12 +16,14 @@ from pipeline.stages.render_film import RenderFilm
 from pipeline.stages.render_portrait import RenderPortrait
 from pipeline.stages.rendering import DELIVERED, STRIP, RenderConfig
 from pipeline.trained import TrainedRun, find_run, newest_weights
-from storage.ledger import Commit, Ledger
+from storage.ledger import Commit, Ledger, Output
 from storage.schemas import renders_schema
 from storage.tables import write_table
 
 JOBS = "jobs"
 Row = dict[str, Any]
+
+_FRAME_COUNTS = ("frames_total", "frames_rendered", "frames_kept", "frames_failed")
 
 
 @dataclass(frozen=True)
@@ -91,27 +93,30 @@ def shot_items(plan: RenderPlan, films: Sequence[Item], mode: str) -> list[Item]
 def deliver(ledger: Ledger, plan: RenderPlan, shots: Sequence[Item]) -> list[Row]:
     """Copy what was rendered to deliver/<job>/ and write the `renders` table.
 
-    Returns its rows, each with `detail` (why, for people) and `strip` (store key of the before /
-    after picture, or None).
+    Returns its rows in the order of the job, each with `detail` (why, for people) and `strip`
+    (store key of the before / after picture, or None).
     """
-    rows = []
+    target = delivery_folder(plan.job)
+    items = {item.id: item for item in shots}
+    ordered = [items[shot.id] for shot in plan.job.shots]
+    rows = [_render_row(plan, item) for item in ordered]
     with tempfile.TemporaryDirectory(prefix="e3d-deliver-") as name:
         folder = Path(name)
-        for item in shots:
-            row = _render_row(plan, item)
-            if item.ended is None:
-                row |= _copy(ledger, plan, item, folder)
-            rows.append(row)
-        rows.sort(key=lambda row: [shot.id for shot in plan.job.shots].index(row["shot_id"]))
+        for row, item in zip(rows, ordered, strict=True):
+            if rendered := _rendered(item):
+                row["key"] = f"{target}/{item.id}.mp4"
+                row["sha256"] = _copy(ledger, rendered.output(DELIVERED), row["key"], folder)
         table = folder / "renders.parquet"
         write_table(table, rows, renders_schema())
-        ledger.store.put_file(f"{delivery_folder(plan.job)}/renders.parquet", table)
+        ledger.store.put_file(f"{target}/renders.parquet", table)
     ledger.publish(JOBS, plan.job.job, {"run": plan.run.name, "shots": rows})
-    details = {item.id: item.ended.detail if item.ended else "" for item in shots}
-    strips = {item.id: _commit(item).output(STRIP).key for item in shots if item.ended is None}
     return [
-        {**row, "detail": details[row["shot_id"]], "strip": strips.get(row["shot_id"])}
-        for row in rows
+        {
+            **row,
+            "detail": item.ended.detail if item.ended else "",
+            "strip": rendered.output(STRIP).key if (rendered := _rendered(item)) else None,
+        }
+        for row, item in zip(rows, ordered, strict=True)
     ]
 
 
@@ -122,75 +127,70 @@ def delivery_folder(job: Job) -> str:
 
 def _shot_item(plan: RenderPlan, one: ShotFiles, films: dict[Any, Item]) -> Item:
     shot = one.shot
-    performer = films[one.performance.sha256]
-    needed = [("performance", performer)]
-    still = {"sha256": one.still.sha256}
-    if isinstance(shot, FilmShot):
-        needed.insert(0, ("film", films[one.still.sha256]))
-    ended = None
-    if isinstance(shot, PortraitShot) and one.still.trouble:
-        detail = f"{one.still.name}: {one.still.trouble}"
-        ended = Ended("identify", Outcome.FAILED, "unreadable", detail)
-    for role, film in needed:
-        if film.ended and ended is None:
-            why = film.ended
-            ended = Ended(why.stage, Outcome.FAILED, f"{role}_{why.reason}", why.detail)
-    keys = {
-        role: {stage: commit.key for stage, commit in film.commits.items()} for role, film in needed
-    }
-    # Where things lie is no part of a shot's identity: it is the files' content that counts.
-    settings = shot.model_dump(mode="json")
-    settings["performance"]["video"] = ""
-    settings["film" if isinstance(shot, FilmShot) else "portrait"] = ""
+    role = "film" if isinstance(shot, FilmShot) else "portrait"
+    needed = {"performance": films[one.performance.sha256]}
+    if role == "film":
+        needed["film"] = films[one.still.sha256]
+    # Where files lie is no part of a shot's identity: their content is.
+    performance = shot.performance.model_copy(update={"video": ""})
+    settings = shot.model_copy(update={role: "", "performance": performance})
     return Item(
         id=shot.id,
         inputs={
-            "shot": settings,
-            "still": still,
-            **keys,
+            "shot": settings.model_dump(mode="json"),
+            "still_sha256": one.still.sha256,
             "checkpoint": {"stage": plan.weights.stage, "key": plan.weights.key},
+            **{
+                name: {stage: commit.key for stage, commit in film.commits.items()}
+                for name, film in needed.items()
+            },
         },
         places={
             "name": shot.id,
+            role: one.still.place,
             "performance": one.performance.place,
-            ("film" if isinstance(shot, FilmShot) else "portrait"): one.still.place,
             "sources": [one.still.sha256, one.performance.sha256],
         },
-        ended=ended,
+        ended=_unready(one, needed),
     )
 
 
-def _commit(item: Item) -> Commit:
-    commits = [item.commits[name] for name in item.commits if name.startswith("render-")]
-    return commits[0]
+def _unready(one: ShotFiles, needed: dict[str, Item]) -> Ended | None:
+    """Return why a shot cannot even be tried; None when it can."""
+    for name, film in needed.items():
+        if film.ended:
+            why = film.ended
+            return Ended(why.stage, Outcome.FAILED, f"{name}_{why.reason}", why.detail)
+    if one.still.trouble:
+        return Ended("identify", Outcome.FAILED, "unreadable", one.still.trouble)
+    return None
+
+
+def _rendered(item: Item) -> Commit | None:
+    """Return the commit with the shot's delivered file, if it got so far."""
+    return None if item.ended else next(iter(item.commits.values()))
 
 
 def _render_row(plan: RenderPlan, item: Item) -> Row:
-    rendered = next((c for n, c in item.commits.items() if n.startswith("render-")), None)
-    counts = rendered.counts if rendered else {}
-    ended = item.ended
+    tried = next(iter(item.commits.values()), None)
+    counts = tried.counts if tried else {}
     return {
         "job": plan.job.job,
         "shot_id": item.id,
         "key": None,
         "sha256": None,
-        **{
-            name: counts.get(name, 0)
-            for name in ("frames_total", "frames_rendered", "frames_kept", "frames_failed")
-        },
-        "outcome": str(ended.outcome if ended else Outcome.OK),
-        "reason": ended.reason if ended else "",
+        **{name: counts.get(name, 0) for name in _FRAME_COUNTS},
+        "outcome": str(item.ended.outcome if item.ended else Outcome.OK),
+        "reason": item.ended.reason if item.ended else "",
         "checkpoint_key": plan.weights.key,
         "dataset_key": plan.run.dataset_key,
         "sources": item.places["sources"],
     }
 
 
-def _copy(ledger: Ledger, plan: RenderPlan, item: Item, folder: Path) -> Row:
-    """Put the delivered file where people look for it; its bytes are those of the commit."""
-    output = _commit(item).output(DELIVERED)
+def _copy(ledger: Ledger, output: Output, key: str, folder: Path) -> str:
+    """Put a delivered file where people look for it; return its sha256."""
     path = ledger.fetch(output, folder)
-    key = f"{delivery_folder(plan.job)}/{item.id}.mp4"
     ledger.store.put_file(key, path)
     path.unlink()
-    return {"key": key, "sha256": output.sha256}
+    return output.sha256

@@ -15,14 +15,11 @@ def describe(
     from pipeline import recipes
     from storage.identity import plain
 
+    found: dict[str, Any]
     if recipe is None:
-        known: dict[str, dict[str, Any]] = {
-            "preprocess": recipes.PREPROCESS,
-            "train": recipes.TRAIN,
-        }
-        found: dict[str, Any] = {
-            kind: {name: str(make.__doc__).splitlines()[0] for name, make in made.items()}
-            for kind, made in known.items()
+        found = {
+            "preprocess": {name: _says(make) for name, make in recipes.PREPROCESS.items()},
+            "train": {name: _says(make) for name, make in recipes.TRAIN.items()},
         }
         text = as_lines(found)
     elif recipe in recipes.PREPROCESS:
@@ -34,6 +31,10 @@ def describe(
         text = as_lines(plain(chosen)) + "\n" + _table(network)
         found = {**plain(chosen), "network": network}
     show(found, text, as_json=as_json)
+
+
+def _says(recipe: object) -> str:
+    return str(recipe.__doc__).splitlines()[0]
 
 
 def _network(config: Any) -> dict[str, Any]:

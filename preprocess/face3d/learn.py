@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import eigh
+from scipy.optimize import linear_sum_assignment
 from scipy.spatial.transform import Rotation
 
 from model.geometry.morphable import MorphableFace
@@ -64,16 +66,19 @@ def learn(persons: Sequence[Array]) -> Mesh478:
     spread_DD = np.mean(
         [_scatter(each - each.mean(axis=0), mirror_V) for each in laid if len(each) > 1], axis=0
     )
-    expression_ED = _principal(spread_DD, EXPRESSION)
+    expression_ED = _principal(spread_DD, np.eye(len(spread_DD)), EXPRESSION)
     unexplained = np.trace(spread_DD) - (expression_ED**2).sum()
     means = np.stack([each.mean(axis=0) - mean_V3 for each in laid])
     per_mean = np.mean([1 / min(len(each), MEAN_FRAMES) for each in laid])
     identity_DD = _scatter(means, mirror_V) - per_mean * expression_ED.T @ expression_ED
+    own = np.concatenate([means, _mirrored(means, mirror_V)]).reshape(2 * len(means), -1)
+    span_DK = np.linalg.qr(np.concatenate([own, expression_ED]).T)[0]
+    identity_ID = _principal(identity_DD, span_DK, IDENTITY)
     face = MorphableFace(
         name=NAME,
         digest="",
         mean_V3=mean_V3,
-        identity_IV3=_principal(identity_DD, IDENTITY).reshape(IDENTITY, -1, 3),
+        identity_IV3=identity_ID.reshape(IDENTITY, -1, 3),
         expression_EV3=expression_ED.reshape(EXPRESSION, -1, 3),
         landmarks68_L=IBUG68_INDEX,
         card={},
@@ -126,7 +131,8 @@ def _mean_shape(weak: Sequence[Array]) -> tuple[Array, Array, npt.NDArray[np.int
         mean_V3 = np.mean([each.mean(axis=0) for each in laid], axis=0)
         if turn == 0:
             mirror_V = _mirror_index(_onto_canonical(mean_V3))
-        mean_V3 = _onto_canonical((mean_V3 + _mirrored(mean_V3, mirror_V)) / 2)
+        mean_V3 = _onto_canonical(mean_V3)
+        mean_V3 = (mean_V3 + _mirrored(mean_V3, mirror_V)) / 2
         moving_V = np.mean(
             [each.var(axis=0).sum(axis=-1) for each in laid if len(each) > 1], axis=0
         )
@@ -154,9 +160,9 @@ def _onto_canonical(shape_V3: Array) -> Array:
 
 
 def _mirror_index(shape_V3: Array) -> npt.NDArray[np.int64]:
-    """Nearest vertex to the mirror image of each; ValueError if that is no pairing."""
+    """Which vertex is the mirror image of which; ValueError if they cannot be paired."""
     apart = np.linalg.norm((shape_V3 * [-1, 1, 1])[:, None] - shape_V3, axis=-1)
-    mirror_V: npt.NDArray[np.int64] = apart.argmin(axis=1)
+    mirror_V = np.asarray(linear_sum_assignment(apart**2)[1], np.int64)
     if (mirror_V[mirror_V] != np.arange(len(mirror_V))).any():
         raise ValueError("the mean shape of these persons is too lopsided to pair its vertices")
     return mirror_V
@@ -173,16 +179,16 @@ def _scatter(offsets_TV3: Array, mirror_V: npt.NDArray[np.int64]) -> Array:
     return scatter
 
 
-def _principal(scatter_DD: Array, count: int) -> Array:
+def _principal(scatter_DD: Array, span_DK: Array, count: int) -> Array:
     """Leading directions [count,D], each as long as its standard deviation, strongest first.
 
-    Signs: the first entry that is at least half as large as the largest is positive (mirrored
-    vertices tie for the largest).
+    span_DK is an orthonormal basis in which they lie. Signs: the first entry that is at least half
+    as large as the largest is positive (mirrored vertices tie for the largest).
     """
-    variance, vectors = np.linalg.eigh(scatter_DD)
-    rows = (
-        vectors[:, ::-1][:, :count].T * np.sqrt(np.clip(variance[::-1][:count], 0, None))[:, None]
-    )
+    top = span_DK.shape[1] - 1
+    within_KK = span_DK.T @ scatter_DD @ span_DK
+    variance, vectors_KN = eigh(within_KK, subset_by_index=[top - count + 1, top])
+    rows = (span_DK @ vectors_KN * np.sqrt(np.clip(variance, 0, None))).T[::-1]
     first = (abs(rows) >= abs(rows).max(axis=1, keepdims=True) / 2).argmax(axis=1)
     signs = np.where(rows[np.arange(count), first] < 0, -1.0, 1.0)
     directions: Array = rows * signs[:, None]

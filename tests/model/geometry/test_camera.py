@@ -29,9 +29,7 @@ def _a_case(seed, frames=1):
 def test_exact_label_projects_as_the_extractor_for_any_crop(seed):
     case = _a_case(seed, frames=3)
     points, angles, translation = case.pop("points"), case.pop("angles"), case.pop("translation")
-    film_px = camera.project_film(
-        points, angles, translation, case["origin_px"], case["scale_px"]
-    )
+    film_px = camera.project_film(points, angles, translation, case["origin_px"], case["scale_px"])
     low = case["box_centre_px"] - case["box_side_px"][:, None] / 2
     expected = (film_px - low[:, None]) / case["box_side_px"][:, None, None]
     label = camera.label_exact(angles, translation, **case)
@@ -114,9 +112,7 @@ def test_signs_of_the_angles(angle, axis, sign):
 
 
 def test_positive_roll_turns_counter_clockwise():
-    forehead = camera.project_extractor(
-        np.array([[0, 0.5, 0]]), np.array([0, 0, 0.2]), np.zeros(3)
-    )
+    forehead = camera.project_extractor(np.array([[0, 0.5, 0]]), np.array([0, 0, 0.2]), np.zeros(3))
     assert forehead[0, 0] < -5
 
 

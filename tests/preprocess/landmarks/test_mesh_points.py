@@ -6,11 +6,10 @@ from preprocess.landmarks.mesh_points import IBUG68_INDEX, eye_distance, five_po
 
 MEAN_V3 = read_mesh478().face.mean_V3
 # iBUG's own left-right pairs.
-MIRROR_68 = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1)]
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
-)
+_EYES = (45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40)
+_LIPS = (54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65)
+_OUTLINE = (*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1))
+MIRROR_68 = np.array((*_OUTLINE, *_EYES, *_LIPS))
 
 
 def test_the_table_names_68_different_vertices():

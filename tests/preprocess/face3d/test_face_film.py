@@ -1,0 +1,89 @@
+"""From a real film to camera labels: the parts fit together. Neither face was learned from."""
+
+import hashlib
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from model.geometry.camera import project_label
+from preprocess.crop import CropConfig, align_points, crop_affines, crop_boxes, transform, warp_crop
+from preprocess.face3d.cameras import CameraMode, camera_labels
+from preprocess.face3d.mesh478 import fit_clip
+from preprocess.landmarks.mediapipe import MediapipeLandmarks
+from preprocess.media.decode import decode_film
+from preprocess.tracks import TrackConfig, cut_spans, follow_person
+
+
+@pytest.fixture(scope="module")
+def backend(landmarker_task):
+    return MediapipeLandmarks(
+        landmarker_task, hashlib.sha256(landmarker_task.read_bytes()).hexdigest()
+    )
+
+
+@pytest.fixture(scope="module")
+def frames(face_film):
+    return [frame.rgb for frame in decode_film(face_film)]
+
+
+@pytest.fixture(scope="module")
+def span(frames, backend):
+    (only,) = cut_spans(follow_person(frames, backend, TrackConfig()), TrackConfig())
+    return only
+
+
+@pytest.fixture(scope="module")
+def fitted(model, span):
+    points = np.stack([face.points5_px for _, face in span.faces])
+    meshes = np.stack([face.mesh_px for _, face in span.faces])
+    alignment = align_points(points)
+    boxes = crop_boxes(alignment, CropConfig())
+    return points, meshes, alignment, boxes, fit_clip(model, meshes, alignment)
+
+
+def test_the_whole_film_is_one_span(span):
+    assert (span.first_tick, span.last_tick, span.ok) == (0, 71, True)
+    assert len(span.faces) == 72
+
+
+def test_the_crop_is_centred_on_the_nose_as_the_alignment_defines_it(fitted):
+    """Spec 2.2.2: 5 px below the centre when frontal, lower as the head is pitched down."""
+    points, _, _, boxes, fit = fitted
+    nose = transform(crop_affines(boxes, 256), points)[:, 2] - 128
+    assert np.abs(nose[:, 0]).max() < 8
+    pitched = 5 + 0.552 * 110 * np.sin(fit.angles_T3[:, 0])
+    assert np.abs(nose[:, 1] - pitched).mean() < 8
+
+
+def test_the_exact_camera_lays_the_model_over_the_face(model, fitted):
+    _, meshes, alignment, boxes, fit = fitted
+    labels = camera_labels(fit, alignment, boxes, CameraMode.EXACT)
+    shown = 256 * project_label(model.face.shape(fit.identity_I, fit.expression_TE), labels)
+    seen = transform(crop_affines(boxes, 256), meshes[..., :2])
+    assert np.linalg.norm(shown - seen, axis=-1).max() < 3
+    assert fit.reprojection_iod_T.mean() < 0.005
+
+
+def test_the_pose_is_steady_and_plausible(fitted):
+    fit = fitted[-1]
+    assert np.abs(fit.angles_T3).max() < np.deg2rad(20)
+    assert np.abs(np.diff(fit.angles_T3, axis=0)).max() < np.deg2rad(3)
+    assert np.abs(fit.translation_T3).max() < 0.6
+    assert np.sqrt((fit.expression_TE**2).mean()) < 2.5
+    assert np.sqrt((fit.identity_I**2).mean()) < 2.5
+
+
+def test_the_crop_shows_skin_under_the_68_points(frames, span, fitted):
+    boxes = fitted[3]
+    affine = crop_affines(boxes, 256)[0]
+    crop = warp_crop(frames[0], affine, 256).astype(int)
+    points = transform(affine, span.faces[0][1].landmarks68_px).astype(int)
+    red, green, blue = crop[points[27:36, 1], points[27:36, 0]].T
+    assert (red > green).all()
+    assert (red > blue).all()
+
+
+def test_landscape_has_no_face(no_face_film, backend):
+    some = islice((frame.rgb for frame in decode_film(no_face_film)), 6)
+    assert {tick.outcome for tick in follow_person(some, backend, TrackConfig())} == {"no_face"}
