@@ -6,7 +6,9 @@ from typing import TypeVar
 
 from model.export3d import sizes
 from model.training.clebs import ClebsTrainingConfig
+from model.training.discriminator import DiscriminatorConfig
 from model.training.loop import Cadence
+from model.training.losses import ReconstructionWeights
 from model.training.trainer import TrainingConfig
 from pipeline.dataset import DatasetKind
 from pipeline.errors import ConfigurationError
@@ -123,6 +125,32 @@ def train_export3d_256() -> TrainRecipe:
     )
 
 
+def train_export3d_demo() -> TrainRecipe:
+    """128 px and 0.8 M parameters: a blurry face from two short clips in minutes on two cores."""
+    network = sizes.export3d_demo()
+    cadence = Cadence(metrics_every=20, sample_every=200, checkpoint_every=200)
+    clebs = ClebsTrainingConfig(
+        steps=150, learning_rate=1e-3, final_rate=0.1, allow_fewer=True, cadence=cadence
+    )
+    training = TrainingConfig(
+        batch=4,
+        reconstruction_steps=900,
+        adversarial_steps=50,
+        learning_rate=1e-3,
+        warmup_steps=30,
+        final_rate=0.1,
+        gradient_clip=1.0,
+        weights=ReconstructionWeights(perceptual_raw=0),
+        discriminator=DiscriminatorConfig(channel_base=2048, channel_max=64, mapping_layers=2),
+        cadence=cadence,
+    )
+    return TrainRecipe(
+        name="export3d_demo",
+        clebs=TrainClebsConfig(network, clebs),
+        export3d=TrainExport3DConfig(network, training, perceptual_blocks=2, perceptual_px=64),
+    )
+
+
 def train_export3d_test() -> TrainRecipe:
     """64 px and 0.6 M parameters, a few steps: for tests of the path, not of the picture."""
     network = sizes.export3d_test()
@@ -150,6 +178,7 @@ PREPROCESS: dict[str, Callable[[], PreprocessRecipe]] = {
 }
 TRAIN: dict[str, Callable[[], TrainRecipe]] = {
     "export3d_256": train_export3d_256,
+    "export3d_demo": train_export3d_demo,
     "export3d_test": train_export3d_test,
 }
 

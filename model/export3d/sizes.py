@@ -34,6 +34,7 @@ def export3d_demo() -> Export3DConfig:
         hidden=128,
         blocks=3,
         lebs_hidden=64,
+        clebs=CLeBSConfig(image_px=64, image_channels=16, frames=17, clips=4, min_gap_frames=2),
         raw_px=32,
         decoder_hidden=32,
         feature_channels=16,

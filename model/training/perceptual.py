@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.training.data import resize_antialiased
+
 
 class Perceptual(Protocol):
     """Differentiable distance of two batches of images in [-1, 1], averaged over the batch."""
@@ -42,17 +44,19 @@ class HedVgg16(nn.Module):
 
     After each of the first `blocks` blocks (1 to 5): features scaled to unit length at every
     pixel, squared difference summed over channels, mean over pixels; then the mean over blocks.
-    The range is 0 to 2. Input is BGR x 255 less the Caffe means, as the trunk was trained.
+    The range is 0 to 2. Images larger than `largest_px` are shrunk to it first, where cost counts
+    more than detail. Input is BGR x 255 less the Caffe means, as the trunk was trained.
     """
 
     MEAN_BGR: ClassVar = (103.939, 116.779, 123.68)
     CONVS: ClassVar = (2, 2, 3, 3, 3)
 
-    def __init__(self, weights: Path, blocks: int = 5) -> None:
+    def __init__(self, weights: Path, blocks: int = 5, largest_px: int | None = None) -> None:
         super().__init__()
         if not 1 <= blocks <= len(self.CONVS):
             raise PerceptualWeightsError(f"blocks is {blocks}, allowed are 1 to {len(self.CONVS)}")
-        self.name = f"hed-vgg16-blocks{blocks}"
+        self.name = f"hed-vgg16-blocks{blocks}" + (f"-{largest_px}px" if largest_px else "")
+        self._largest_px = largest_px
         self.register_buffer("mean_1C11", torch.tensor(self.MEAN_BGR).view(1, 3, 1, 1))
         self._blocks = nn.ModuleList()
         with h5py.File(weights, "r") as file:
@@ -73,6 +77,10 @@ class HedVgg16(nn.Module):
 
     def forward(self, image_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
         """Return the scalar distance; gradients flow into `image_BCHW` only."""
+        side = image_BCHW.shape[-1]
+        if self._largest_px is not None and side > self._largest_px:
+            image_BCHW = resize_antialiased(image_BCHW, self._largest_px)
+            target_BCHW = resize_antialiased(target_BCHW, self._largest_px)
         with torch.no_grad():
             wanted = self.features(target_BCHW)
         got = self.features(image_BCHW)

@@ -126,6 +126,12 @@ def train_export3d(
     return Run(trainee, schedule, config.cadence, watch or Watch(), position).finish()
 
 
+@dataclass(frozen=True)
+class _Critic:
+    network: Discriminator
+    optimizer: torch.optim.Adam
+
+
 class _Export3DTraining:
     def __init__(
         self,
@@ -144,12 +150,13 @@ class _Export3DTraining:
         self._optimizer = torch.optim.Adam(
             (p for p in self.network.parameters() if p.requires_grad), lr=config.learning_rate
         )
-        with seeded([config.seed, 1], device):
-            critic = Discriminator(network_config.image_px, config.discriminator)
-        self._critic = critic.to(device) if config.adversarial_steps else None
-        self._critic_optimizer = torch.optim.Adam(
-            critic.parameters(), lr=config.discriminator_rate, betas=(0.0, 0.99)
-        )
+        self._critic: _Critic | None = None
+        if config.adversarial_steps:
+            with seeded([config.seed, 1], device):
+                critic = Discriminator(network_config.image_px, config.discriminator).to(device)
+            rate = config.discriminator_rate
+            optimizer = torch.optim.Adam(critic.parameters(), lr=rate, betas=(0.0, 0.99))
+            self._critic = _Critic(critic, optimizer)
 
     def step(self, step: int, phase: str, fraction: float) -> Mapping[str, Tensor]:
         """Do one step of the generator and, in the adversarial phase, one of the discriminator."""
@@ -167,7 +174,7 @@ class _Export3DTraining:
         return losses
 
     def _generator_step(
-        self, step: int, batch: PairBatch, critic: Discriminator | None
+        self, step: int, batch: PairBatch, critic: _Critic | None
     ) -> tuple[Rendered, dict[str, Tensor]]:
         seen = self.network(batch.source_BCHW, batch.expression_BE, batch.camera_B25)
         loss = reconstruction_loss(
@@ -179,8 +186,8 @@ class _Export3DTraining:
         )
         total, losses = loss.total, dict(loss.terms)
         if critic is not None:
-            critic.requires_grad_(False)
-            fake_B1 = critic(seen.image_BCHW, seen.raw_BCHW, batch.camera_B25)
+            critic.network.requires_grad_(False)
+            fake_B1 = critic.network(seen.image_BCHW, seen.raw_BCHW, batch.camera_B25)
             adversarial = adversarial_loss_of_generator(fake_B1)
             total = total + self._config.adversarial_weight * adversarial
             losses["adversarial"] = adversarial.detach()
@@ -191,15 +198,15 @@ class _Export3DTraining:
         return seen, losses
 
     def _critic_step(
-        self, step: int, batch: PairBatch, seen: Rendered, critic: Discriminator
+        self, step: int, batch: PairBatch, seen: Rendered, critic: _Critic
     ) -> dict[str, Tensor]:
         config = self._config
-        critic.requires_grad_(True)
+        critic.network.requires_grad_(True)
         penalise = config.r1_gamma > 0 and step % config.r1_every == 0
         real_BCHW = batch.driving_BCHW.requires_grad_(penalise)
         raw_BCHW = resize_antialiased(real_BCHW, seen.raw_BCHW.shape[-1])
-        real_B1 = critic(real_BCHW, raw_BCHW, batch.camera_B25)
-        fake_B1 = critic(seen.image_BCHW.detach(), seen.raw_BCHW.detach(), batch.camera_B25)
+        real_B1 = critic.network(real_BCHW, raw_BCHW, batch.camera_B25)
+        fake_B1 = critic.network(seen.image_BCHW.detach(), seen.raw_BCHW.detach(), batch.camera_B25)
         total = adversarial_loss_of_discriminator(real_B1, fake_B1)
         losses = {
             "discriminator": total.detach(),
@@ -210,7 +217,7 @@ class _Export3DTraining:
             penalty = r1_penalty(real_B1, real_BCHW)
             total = total + config.r1_gamma * config.r1_every * penalty
             losses["r1"] = penalty.detach()
-        self._optimize(step, total, "discriminator", critic, self._critic_optimizer)
+        self._optimize(step, total, "discriminator", critic.network, critic.optimizer)
         return losses
 
     def _optimize(
@@ -249,10 +256,9 @@ class _Export3DTraining:
             "optimizer": optimizer_tensors(self._optimizer, self.network),
         }
         if self._critic is not None:
-            tensors["discriminator"] = copy_to_cpu(self._critic.state_dict())
-            tensors["discriminator-optimizer"] = optimizer_tensors(
-                self._critic_optimizer, self._critic
-            )
+            critic, optimizer = self._critic.network, self._critic.optimizer
+            tensors["discriminator"] = copy_to_cpu(critic.state_dict())
+            tensors["discriminator-optimizer"] = optimizer_tensors(optimizer, critic)
         return TrainedState(
             tensors=tensors,
             card={
@@ -269,7 +275,6 @@ class _Export3DTraining:
         restore_module(self.network, state.tensors["weights"], "network")
         restore_optimizer(self._optimizer, self.network, state.tensors["optimizer"])
         if self._critic is not None and "discriminator" in state.tensors:
-            restore_module(self._critic, state.tensors["discriminator"], "discriminator")
-            restore_optimizer(
-                self._critic_optimizer, self._critic, state.tensors["discriminator-optimizer"]
-            )
+            critic, optimizer = self._critic.network, self._critic.optimizer
+            restore_module(critic, state.tensors["discriminator"], "discriminator")
+            restore_optimizer(optimizer, critic, state.tensors["discriminator-optimizer"])

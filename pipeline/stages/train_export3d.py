@@ -28,6 +28,8 @@ class TrainExport3DConfig:
     training: TrainingConfig
     perceptual_blocks: int
     """Blocks of VGG16 in the perceptual loss, 1 to 5; 0 trains without one."""
+    perceptual_px: int | None = None
+    """Images larger than this are shrunk for the perceptual loss; None compares full size."""
     gpus: float = 0
     """Devices of the run; changes no key."""
 
@@ -53,13 +55,14 @@ class TrainExport3D(Stage):
             "network": plain(self.config.network),
             "training": plain(self.config.training),
             "perceptual_blocks": blocks,
+            "perceptual_px": self.config.perceptual_px,
             "perceptual_sha256": assets.weights_digest(PERCEPTUAL) if blocks else "",
         }
 
     def setup(self) -> None:
         """Load the perceptual network."""
-        blocks = self.config.perceptual_blocks
-        self._perceptual = HedVgg16(assets.locate(PERCEPTUAL), blocks) if blocks else None
+        blocks, px = self.config.perceptual_blocks, self.config.perceptual_px
+        self._perceptual = HedVgg16(assets.locate(PERCEPTUAL), blocks, px) if blocks else None
 
     def process(self, batch: Sequence[Work]) -> list[Result]:
         """Train once for each run."""

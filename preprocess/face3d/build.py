@@ -82,7 +82,6 @@ def pack(
         "persons_filmed": sum(len(person) > 1 for person in persons),
         "frames": sum(len(person) for person in persons),
         "noise_dm": _rounded(model.noise_dm),
-        "mean_frames": model.mean_frames,
         "left_out": {key: _rounded(value) for key, value in asdict(left_out).items()},
         "landmarks": landmarks,
     }
@@ -127,7 +126,7 @@ def _picture(path: Path) -> Rgb:
 
 
 def _rounded(value: float) -> float:
-    return float(f"{value:.4g}")
+    return value if isinstance(value, int) else float(f"{value:.4g}")
 
 
 if __name__ == "__main__":

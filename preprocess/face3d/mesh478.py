@@ -1,9 +1,10 @@
 """Fit of a clip by the linear face model on MediaPipe's 478-point mesh, in closed form.
 
 The model: shape of person p in frame t = mean + identity basis a_p + expression basis b_pt + noise,
-with a and b of unit variance. A clip's mean expression is not zero, so identity is the posterior
-mean given that the mean of b over the clip varies like that of a few independent frames; the
-expression of a frame is then a ridge solution with the noise as its weight.
+with a and b of unit variance. The two bases are not orthogonal (nearly all of what tells faces
+apart could also be an expression), so they are told apart by how much each varies: a clip's mean
+expression is taken to vary as that of a single frame does, and identity is the posterior mean given
+the clip's mean shape. The expression of a frame is then a ridge solution with the noise as weight.
 
 Shapes: T frames, V = 478 vertices, I identity and E = 64 expression coefficients, D = 3 V.
 """
@@ -30,15 +31,13 @@ _ROUNDS = 3  # pose from shape, shape from pose; the reprojection error settles 
 class Mesh478:
     """The face model with what its fit needs.
 
-    weight_V says how still each vertex is under expression; noise_dm is what the bases leave
-    unexplained (per coordinate); mean_frames is how many independent frames a clip's mean
-    expression is worth.
+    weight_V says how still each vertex is under expression; noise_dm is what the expression basis
+    leaves unexplained, per coordinate.
     """
 
     face: MorphableFace
     weight_V: Array
     noise_dm: float
-    mean_frames: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +65,6 @@ def read_mesh478(path: Path = SHIPPED) -> Mesh478:
             face=face,
             weight_V=further["weight"],
             noise_dm=float(face.card["noise_dm"]),
-            mean_frames=float(face.card["mean_frames"]),
         )
     except KeyError as error:
         raise ValueError(f"{path} is not a mesh478 face model: it lacks {error}") from error
@@ -108,8 +106,7 @@ def split_shape(model: Mesh478, shapes_TV3: Array) -> tuple[Array, Array]:
     identity_ID = face.identity_IV3.reshape(len(face.identity_IV3), -1)
     expression_ED = face.expression_EV3.reshape(len(face.expression_EV3), -1)
     excess_TD = (shapes_TV3 - face.mean_V3).reshape(len(shapes_TV3), -1)
-    frames = min(len(excess_TD), model.mean_frames)
-    both = np.concatenate([identity_ID, expression_ED / np.sqrt(frames)])
+    both = np.concatenate([identity_ID, expression_ED])
     identity_I = _ridge(both, excess_TD.mean(axis=0), model.noise_dm)[: len(identity_ID)]
     expression_TE = _ridge(expression_ED, excess_TD - identity_I @ identity_ID, model.noise_dm)
     return identity_I, expression_TE
