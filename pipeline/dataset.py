@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.clock import utc_now
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, usable_name
 from pipeline.stage import Ended, Item, Outcome
 from storage.identity import digest
 from storage.ledger import Commit, Ledger
@@ -94,7 +94,7 @@ def assemble(
 
 def load(ledger: Ledger, name: str) -> DatasetVersion:
     """Return the newest version of a dataset. Raises ConfigurationError, naming those there are."""
-    newest = ledger.latest(DATASETS, name)
+    newest = ledger.latest(DATASETS, usable_name(name, "dataset"))
     if newest is None:
         known = ", ".join(ledger.names(DATASETS)) or "none yet"
         raise ConfigurationError(

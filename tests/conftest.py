@@ -12,7 +12,7 @@ import pytest
 from pipeline.reaper import guard_children
 from storage import assets
 
-pytest_plugins = ["servers"]
+pytest_plugins = ["servers", "small_dataset"]
 
 _PR_SET_PDEATHSIG = 1
 _guard = ExitStack()

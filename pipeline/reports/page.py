@@ -75,15 +75,20 @@ class Report:
             if section.table is not None:
                 lines += _markdown_table(section.table)
             for picture in section.pictures:
-                lines += [f"![{picture.caption}]({picture.data_uri})", ""]
-            lines += [f"- {film.caption}: `{film.href}`" for film in section.films]
+                lines += [f"![{_caption(picture.caption)}]({picture.data_uri})", ""]
+            lines += [f"- {_caption(film.caption)}: `{film.href}`" for film in section.films]
             lines.append("")
         return "\n".join(lines)
 
 
+def _caption(text: str) -> str:
+    """Return a text that does not end the brackets around it: film names have brackets, too."""
+    return " ".join(text.split()).replace("[", "(").replace("]", ")").replace("<", "&lt;")
+
+
 def _markdown_table(table: Table) -> list[str]:
     def cell(value: object) -> str:
-        return str(value).replace("|", "\\|").replace("\n", " ")
+        return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
 
     rows = ["| " + " | ".join(map(cell, row)) + " |" for row in table.rows]
     head = "| " + " | ".join(table.columns) + " |"

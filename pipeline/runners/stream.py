@@ -6,6 +6,7 @@ given out again at any time.
 """
 
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -103,31 +104,33 @@ class Stream:
     # Workers come and go.
 
     def _hire(self) -> None:
-        """Bring the pools to their size on the machines there are: first one worker each."""
+        """Bring the pools to their size on the machines there are.
+
+        Each pool gets its first worker before others get more, so that none waits for its place.
+        """
         self._hired_s = time.monotonic()
         with contextlib.suppress(ConfigurationError):  # a lost node may come back: keep the plan
             self._pools = fit(self._stages, nodes(), most=self._queues.left)
         starved = [pool.stages for pool in self._pools if self._is_starved(pool)]
         if starved:
-            self._make_room(starved)
-        for pool in self._pools:
+            self._make_room()
+        for pool in sorted(self._pools, key=lambda pool: pool.stages not in starved):
             if not self._hands_of(pool):
                 self._start(pool)
-        if not starved:
-            for pool in self._pools:
+        for pool in self._pools:
+            others = [other for other in self._pools if other is not pool]
+            if all(any(hand.is_open for hand in self._hands_of(other)) for other in others):
                 for _ in range(pool.workers - len(self._hands_of(pool))):
                     self._start(pool)
 
-    def _make_room(self, starved: Sequence[tuple[str, ...]]) -> None:
-        """Let go of other pools' workers that have nothing to do, or have found no place either.
+    def _make_room(self) -> None:
+        """Let go of workers that have nothing to do or no place yet; new ones fit the new plan.
 
-        It may be that the machines cannot hold what was planned when there were more of them.
+        They may have been sized for machines that are gone.
         """
         self._starved_s *= 2
         for hand in list(self._hands):
-            is_idle = hand.call is None
-            is_extra = not hand.is_open and len(self._hands_of(hand.pool)) > 1
-            if hand.pool.stages not in starved and (is_idle or is_extra):
+            if hand.call is None or not hand.is_open:
                 self._let_go(hand)
 
     def _is_starved(self, pool: Pool) -> bool:
@@ -209,6 +212,7 @@ class Stream:
         hand.call, batch, hand.batch = None, hand.batch, None
         if batch is None:
             hand.is_open = True
+            self._hired_s = -math.inf  # other pools may grow now
             return
         self._deaths.pop(hand.pool.stages, None)
         items, events = value

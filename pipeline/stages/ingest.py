@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from pipeline.films import local_film
+from pipeline.films import local_film, unusable
 from pipeline.stage import Outcome, Resources, Result, Stage, Work
 from preprocess.media.clips import ClipWriter
 from preprocess.media.decode import DecodedFrame, DecodeReport, decode_film
@@ -52,14 +52,13 @@ class Ingest(Stage):
         try:
             film = local_film(str(work.item.places["film"]), work.folder)
             info = probe_film(film)
+            if film.stat().st_size != work.item.places["bytes"]:
+                detail = "its size has changed since it was identified: is it still being written?"
+                raise UnusableFilm(FilmReason.UNREADABLE, detail)
             report = DecodeReport()
             pts_s = self._write_mezzanine(film, info, report, work)
         except UnusableFilm as found:
-            return Result(Outcome.FAILED, str(found.reason), found.detail)
-        except FileNotFoundError:
-            return Result(
-                Outcome.FAILED, str(FilmReason.VANISHED), "it is gone since it was listed"
-            )
+            return unusable(found)
         ticks = {"frame_index": range(len(pts_s)), "pts_s": pts_s}
         write_table(work.folder / TICKS, ticks, ticks_schema())
         return Result(

@@ -15,7 +15,7 @@ from model.inference.paste_back import Tone, apply_tone, enlargement, face_mask,
 from model.inference.retime import retime_expression
 from model.inference.visible_mark import with_visible_mark
 from pipeline.face_rows import FaceRows
-from pipeline.films import local_film
+from pipeline.films import local_film, unusable
 from pipeline.job_file import FilmShot, Policy
 from pipeline.reports.pictures import spread
 from pipeline.stage import Outcome, Resources, Result, Stage, Work
@@ -77,7 +77,7 @@ class RenderFilm(Stage):
             plan = _plan(work, shot, film)
             sound = _sound(work, shot, film, plan)
         except UnusableFilm as found:
-            return Result(Outcome.FAILED, str(found.reason), found.detail)
+            return unusable(found)
         total, rendered = len(plan.pts), int(plan.render_F.sum())
         counts = {"frames_total": total, "frames_rendered": rendered}
         if not rendered or (rendered < total and shot.policy is Policy.FAIL_SHOT):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from model.inference.visible_mark import with_visible_mark
 from pipeline.face_rows import FaceRows
-from pipeline.films import local_film
+from pipeline.films import local_film, unusable
 from pipeline.job_file import PortraitShot
 from pipeline.stage import Outcome, Resources, Result, Stage, Work
 from pipeline.stages.rendering import (
@@ -91,7 +91,7 @@ class RenderPortrait(Stage):
             clip = _clip_of(film, performance, frames)
             sound = _sound(film, performance, frames, work.folder / "sound.mp4")
         except UnusableFilm as found:
-            return Result(Outcome.FAILED, str(found.reason), found.detail)
+            return unusable(found)
         delivered, pictures = work.folder / DELIVERED, BeforeAfter(len(frames))
         write_film(
             delivered,

@@ -1,5 +1,7 @@
 """The whole training on two small clips: it must learn to move a face, not to copy it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -17,14 +19,15 @@ SILENT = Cadence(0, 0, 0)
 
 @pytest.fixture(scope="module")
 def animator(clips) -> Animator:
-    size = export3d_test()
+    # CLeBS leaves the scale of its coefficients free; as they come they would hardly be heard.
+    size = dataclasses.replace(export3d_test(), standardise_expression=True)
     expression = pretrain_clebs(
         size,
         ClebsTrainingConfig(steps=100, learning_rate=1e-3, allow_fewer=True, cadence=SILENT),
         clips,
     )
     config = TrainingConfig(
-        batch=2, reconstruction_steps=400, adversarial_steps=0, learning_rate=2e-3,
+        batch=2, reconstruction_steps=300, adversarial_steps=0, learning_rate=2e-3,
         warmup_steps=20, final_rate=0.1, cadence=SILENT, sample_rows=1,
     )  # fmt: skip
     trained = train_export3d(size, config, clips, clebs=expression.tensors["lebs"])
@@ -52,14 +55,16 @@ def test_a_trained_network_beats_copying_the_source(animator, clips):
 def test_expression_and_camera_move_what_they_should(animator, clips):
     clip = clips[0]
     frames = clip.frames.batch(range(clip.n_frames))
-    mouth, yaw = clip.expression_TE[:, 0], clip.camera_T25[:, 2]
+    # The label's second entry is the sine of the roll, near enough.
+    mouth, roll = clip.expression_TE[:, 0], clip.camera_T25[:, 1]
     order = np.argsort(mouth)
     shut, wide = clip.expression_TE[order[[0, -1]]]
-    left, right = clip.camera_T25[np.argsort(yaw)[[0, -1]]]
-    middle = clip.camera_T25[np.argsort(np.abs(yaw))[0]]
-    out = _animate(
-        animator, frames[0], np.stack([shut, wide, shut, shut]), np.stack([middle, middle, left, right])
-    ).astype(int)  # fmt: skip
+    left, right = clip.camera_T25[np.argsort(roll)[[0, -1]]]
+    middle = clip.camera_T25[np.argsort(np.abs(roll))[0]]
+    expression = np.stack([shut, wide, shut, shut])
+    camera = np.stack([middle, middle, left, right])
+    out = _animate(animator, frames[0], expression, camera).astype(int)
     opened = np.abs(out[1] - out[0]).mean(axis=-1)
-    assert opened[36:58, 18:46].mean() > 4 * opened[:24].mean()
+    assert opened[32:58, 22:42].mean() > 4 * opened[:22].mean()
+    assert opened[32:58, 22:42].mean() > 10
     assert np.abs(out[2] - out[3]).mean() > 5
