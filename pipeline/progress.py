@@ -18,6 +18,7 @@ from pipeline.stage import Outcome
 _BARS_EVERY_S = 0.1
 _LINE_EVERY_S = 10.0
 _NEARLY_NOTHING = 0.01  # of an item: too little to foretell its length
+_SETTLED_S = 0.9  # rates over less time are noise
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class ProgressTracker:
         elapsed_s = self._clock() - min((t.since_s for t in self._tallies.values()), default=0.0)
         if left <= 0:
             return 0.0
-        return left * elapsed_s / worked if worked > 0 and elapsed_s > 0 else None
+        return left * elapsed_s / worked if worked > 0 and elapsed_s > _SETTLED_S else None
 
     def rows(self) -> list[StageRow]:
         """One row for each stage, in order."""
@@ -149,7 +150,7 @@ class ProgressTracker:
             failed=tally.outcomes[Outcome.FAILED],
             crashed=tally.outcomes[Outcome.CRASHED],
             reused=tally.reused,
-            rate=amount / elapsed_s if elapsed_s > 0 else 0.0,
+            rate=amount / elapsed_s if elapsed_s > _SETTLED_S else 0.0,
             unit="frames/s" if tally.frames else "items/s",
         )
 

@@ -134,8 +134,8 @@ def train_export3d_demo() -> TrainRecipe:
     )
     training = TrainingConfig(
         batch=4,
-        reconstruction_steps=900,
-        adversarial_steps=50,
+        reconstruction_steps=800,
+        adversarial_steps=40,
         learning_rate=1e-3,
         warmup_steps=30,
         final_rate=0.1,

@@ -27,13 +27,21 @@ def export3d_test() -> Export3DConfig:
 
 
 def export3d_demo() -> Export3DConfig:
-    """Return a network that learns on two CPU cores in minutes."""
+    """Return a network for 128 px, small enough to learn two persons on two CPU cores in minutes.
+
+    0.84 M parameters, 0.65 GMAC a frame. A step of batch 4 (forward, backward, Adam) took 0.33 s of
+    processor time on one core, three times its forward pass, and 0.44 s with a perceptual loss on
+    two VGG blocks at 64 px; on two idle cores 0.19 s without that loss. So 600 steps take about two
+    and a half minutes there. Tokens 192 wide cost 1.5 times as much, a raw image of 64 px 1.8
+    times. Cameras are expected to be exact: rays are sampled where they meet the box.
+    """
     return Export3DConfig(
         image_px=128,
         plane_channels=16,
         hidden=128,
         blocks=3,
         lebs_hidden=64,
+        standardise_expression=True,
         clebs=CLeBSConfig(image_px=64, image_channels=16, frames=17, clips=4, min_gap_frames=2),
         raw_px=32,
         decoder_hidden=32,

@@ -103,6 +103,21 @@ def _read_block(file: h5py.File, block: int, convs: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def _read_block(file: h5py.File, block: int, convs: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for index in range(convs):
+        group = f"block{block}/layers/conv2d{f'_{index}' if index else ''}/vars"
+        if group not in file:
+            raise PerceptualWeightsError(f"{file.filename} has no entry {group}")
+        kernel_HWCO = np.asarray(file[f"{group}/0"], dtype=np.float32)
+        conv = nn.Conv2d(kernel_HWCO.shape[2], kernel_HWCO.shape[3], 3, padding=1)
+        with torch.no_grad():
+            conv.weight.copy_(torch.from_numpy(kernel_HWCO).permute(3, 2, 0, 1))
+            conv.bias = nn.Parameter(torch.from_numpy(np.asarray(file[f"{group}/1"])))
+        layers += [conv, nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
 class RandomCrops:
     """A perceptual distance on one random square of each image: the same on average, for less.
 

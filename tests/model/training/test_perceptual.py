@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.training.perceptual import HedVgg16, PerceptualWeightsError, RandomCrops
+from model.training.data import resize_antialiased
+from model.training.perceptual import HedVgg16, PerceptualWeightsError
 from storage import assets
 
 
@@ -67,29 +68,15 @@ def test_input_is_bgr_less_the_means_and_kernels_are_height_width_in_out(tmp_pat
     assert torch.allclose(features[0, :3, 2, 4], shifted / shifted.norm(), atol=1e-5)
 
 
-def test_random_crops_compare_the_same_squares_and_small_images_whole():
-    class Mean:
-        name = "mean"
-
-        def __call__(self, image_BCHW, target_BCHW):
-            seen.append((image_BCHW, target_BCHW))
-            return (image_BCHW - target_BCHW).abs().mean()
-
-    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    crops = RandomCrops(Mean(), 8)
-    place = torch.arange(32 * 32.0).view(1, 1, 32, 32).repeat(4, 3, 1, 1)
-    corners = set()
-    for seed in range(5):
-        torch.manual_seed(seed)
-        assert float(crops(place, place + 1)) == pytest.approx(1)
-        image, target = seen[-1]
-        assert image.shape == (4, 3, 8, 8)
-        assert torch.equal(image + 1, target)
-        corners |= {float(corner) for corner in image[:, 0, 0, 0]}
-    assert len(corners) > 10
-    crops(place[..., :8, :8], place[..., :8, :8])
-    assert seen[-1][0].shape == (4, 3, 8, 8)
-    assert crops.name == "mean-crop8"
+def test_large_images_are_shrunk_first_and_the_name_says_so(tmp_path):
+    path = tmp_path / "vgg.h5"
+    _write(path, blocks=1)
+    whole, shrunk = HedVgg16(path, blocks=1), HedVgg16(path, blocks=1, largest_px=16)
+    image, target = torch.rand(2, 2, 3, 32, 32) * 2 - 1
+    small = [resize_antialiased(one, 16) for one in (image, target)]
+    assert torch.equal(shrunk(image, target), whole(*small))
+    assert torch.equal(shrunk(*small), whole(*small))
+    assert shrunk.name == "hed-vgg16-blocks1-16px"
 
 
 def test_a_file_without_the_layers_is_one_clear_error(tmp_path):
