@@ -126,16 +126,26 @@ def train_export3d_256() -> TrainRecipe:
 
 
 def train_export3d_demo() -> TrainRecipe:
-    """128 px and 0.8 M parameters: a blurry face from two short clips in minutes on two cores."""
+    """128 px and 0.8 M parameters: a blurry face from two short clips in minutes on two cores.
+
+    Limited in time, too, so that the demo ends on a busy machine; a run cut short by that says so
+    on its card, and cannot be reproduced.
+    """
     network = sizes.export3d_demo()
     cadence = Cadence(metrics_every=20, sample_every=200, checkpoint_every=200)
     clebs = ClebsTrainingConfig(
-        steps=150, learning_rate=1e-3, final_rate=0.1, allow_fewer=True, cadence=cadence
+        steps=150,
+        max_seconds=60,
+        learning_rate=1e-3,
+        final_rate=0.1,
+        allow_fewer=True,
+        cadence=cadence,
     )
     training = TrainingConfig(
         batch=4,
         reconstruction_steps=800,
         adversarial_steps=40,
+        max_seconds=300,
         learning_rate=1e-3,
         warmup_steps=30,
         final_rate=0.1,

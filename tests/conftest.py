@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests share, and the promise that a test run leaves no process behind."""
+"""Fixtures for all rooms, and the promise that a test run leaves no process behind."""
 
 import ctypes
 import os
@@ -45,7 +45,7 @@ def face_film() -> Path:
 
 @pytest.fixture(scope="session")
 def pexels_film() -> Path:
-    """640x360, 24000/1001 fps, 472 frames, aac: one woman, hands over the face for a third of it."""
+    """640x360, 24000/1001 fps, 472 frames, aac: one woman, at times with hands over the face."""
     return _asset("demo_performance")
 
 

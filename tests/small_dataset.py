@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -37,13 +37,13 @@ def cut(film: Path, out: Path, start_s: float, duration_s: float) -> Path:
     return out
 
 
-def write_film(frames: Iterable[Rgb], out: Path, fps: int = 30) -> Path:
+def write_film(frames: Sequence[Rgb], out: Path, fps: int = 30) -> Path:
     """Write a silent film of these frames."""
     with av.open(str(out), "w") as container:
         stream = container.add_stream("libx264", rate=fps, options={"crf": "12"})
+        stream.height, stream.width = frames[0].shape[:2]
         stream.codec_context.thread_count = 1
         for frame in frames:
-            stream.height, stream.width = frame.shape[:2]
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
         container.mux(stream.encode(None))
     return out

@@ -4,10 +4,13 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read at import: nothing leaves the machine
 
@@ -36,10 +39,12 @@ def connected(address: str | None) -> Iterator[None]:
         return
     with contextlib.ExitStack() as stack:
         _mute(stack)
+        handler = signal.getsignal(signal.SIGTERM)
         if address is None:
             _start(stack)
         else:
             _connect(address, stack)
+        _restore_sigterm(handler, stack)
         yield
 
 
@@ -72,6 +77,15 @@ def _mute(stack: contextlib.ExitStack) -> None:
     """Keep Ray from printing to stdout, which log_to_driver=False does for some lines only."""
     ray._private.worker._worker_logs_enabled = False  # noqa: SLF001  there is no public switch
     stack.callback(setattr, ray._private.worker, "_worker_logs_enabled", True)  # noqa: SLF001
+
+
+def _restore_sigterm(handler: Any, stack: contextlib.ExitStack) -> None:
+    """Undo that Ray takes SIGTERM over: at once where the caller handles it, else afterwards."""
+    if handler is None or threading.current_thread() is not threading.main_thread():
+        return
+    if callable(handler):
+        signal.signal(signal.SIGTERM, handler)
+    stack.callback(signal.signal, signal.SIGTERM, handler)
 
 
 def _start(stack: contextlib.ExitStack) -> None:

@@ -76,7 +76,8 @@ class Stream:
         self._hands: list[_Hand] = []
         self._starved_s = _STARVED_S
         self._deaths: Counter[tuple[str, ...]] = Counter()
-        self._hired_s = self._polled_s = self._moved_s = time.monotonic()
+        self._hired_s = -math.inf
+        self._polled_s = self._moved_s = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -91,14 +92,16 @@ class Stream:
 
     def run(self) -> list[Item]:
         """Return all items, each through all stages or ended."""
-        self._hire()
-        while self._queues.left:
-            self._give()
-            self._receive()
-            self._poll()
-            self._dismiss_silent()
-            if time.monotonic() - self._hired_s > _REPLAN_S:
-                self._hire()
+        try:
+            while self._queues.left:
+                if time.monotonic() - self._hired_s > _REPLAN_S:
+                    self._hire()
+                self._give()
+                self._receive()
+                self._poll()
+                self._dismiss_silent()
+        except SystemError as error:  # so Ray wraps what a signal handler raises within a wait
+            raise error.__cause__ or error from None
         return self._queues.done
 
     # Workers come and go.
@@ -191,7 +194,7 @@ class Stream:
             try:
                 value = ray.get(answer, timeout=_STUCK_S)
             except RayTaskError as error:
-                error.cause.add_note(error.traceback_str)
+                error.cause.add_note(str(error))  # the traceback over there
                 raise error.cause from None
             except RayError as error:
                 if hand in self._hands:

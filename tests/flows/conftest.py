@@ -1,13 +1,21 @@
-"""One embedded Prefect server for all tests of this room."""
+"""What the tests of this room share: one Prefect server, the command, and runs made once."""
 
-from collections.abc import Iterator
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from small_dataset import NAME
 
 from flows import server as flows_server
+from flows.cli.main import main
 from flows.server import PrefectServer, prefect_server
-
+from tests.flows.command import Ended, e3d
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +33,92 @@ def _settings_follow_environment() -> Iterator[None]:
     """Where a test changed PREFECT_ variables, Prefect reads the restored ones after it."""
     yield
     flows_server._read_settings_again()
+
+
+@pytest.fixture
+def e3d_here(
+    prefect_api: PrefectServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Iterator[Callable[..., Ended]]:
+    """Runs the command in this process, which saves its start; take `--ray none` with it."""
+
+    def run(*words: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["e3d", *map(str, words)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Ended(int(end.value.code or 0), *capfd.readouterr())
+
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    before = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+@dataclass(frozen=True)
+class MixedRun:
+    """`e3d preprocess` over a folder of good and bad films, with a Ray of its own."""
+
+    folder: Path
+    store: Path
+    ended: Ended
+
+    @property
+    def words(self) -> list[object]:
+        """The command, to be run again."""
+        return [
+            *["preprocess", "--json", "--recipe", "demo", "--dataset", "mixed", "--store"],
+            self.store,
+        ]
+
+
+MAN, WOMAN = 'mån "a\'s"\nfilm [1].mp4', b"woman::caf\xe9.mp4"
+SHOWN_WOMAN = "woman::caf?.mp4"
+
+
+@pytest.fixture(scope="session")
+def mixed_run(
+    prefect_api: PrefectServer,
+    landmarker_task: Path,
+    short_man: Path,
+    short_woman: Path,
+    short_landscape: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> MixedRun:
+    """The films of the small dataset, oddly named, beside three bad films and a second copy."""
+    folder = tmp_path_factory.mktemp("mixed-films")
+    shutil.copy(short_man, folder / MAN)
+    shutil.copy(short_man, folder / "second copy of the man.mp4")
+    shutil.copy(short_woman, os.fsencode(folder) + b"/" + WOMAN)
+    shutil.copy(short_landscape, folder / "landscape.mp4")
+    (folder / "film.mp4").write_text("This is no film.\n" * 50)
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / ".hidden").write_text("not looked at")
+    run = MixedRun(folder, tmp_path_factory.mktemp("mixed-store"), Ended(0, "", ""))
+    ended = e3d(*run.words, folder)
+    assert ended.code == 0, ended.err
+    return MixedRun(folder, run.store, ended)
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run of the tiny network on the small dataset."""
+
+    store: Path
+    result: dict[str, Any]
+
+
+RUN, TRAIN_RECIPE = "tiny", "export3d_test"
+
+
+@pytest.fixture(scope="session")
+def trained(
+    prefect_api: PrefectServer, small_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> TrainedRun:
+    """The run RUN, in a store with the small dataset. To be read; to write, copy it."""
+    from flows.train import train_network
+
+    store = Path(shutil.copytree(small_store, tmp_path_factory.mktemp("trained") / "store"))
+    result = train_network(str(store), NAME, TRAIN_RECIPE, RUN, ray_address="none")
+    return TrainedRun(store, result)

@@ -13,19 +13,9 @@ pytestmark = pytest.mark.skipif(
     not Path("/proc/self/environ").exists(), reason="processes are found through /proc"
 )
 
-# Starts a sleeper, one that ignores SIGTERM, and a double-forked daemon in a session of its own;
-# prints their numbers and waits.
-FAMILY = """
-import signal, subprocess, sys, time
-from pipeline.reaper import guard_children
-sleeper = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
-deaf = [sys.executable, "-S", "-c", '''
-import signal, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-print("deaf", flush=True)
-time.sleep(600)
-''']
-daemon = [sys.executable, "-S", "-c", '''
+SLEEPER = "import time; time.sleep(600)"
+DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); {SLEEPER}"
+DAEMON = """
 import os, time
 if os.fork() == 0:
     os.setsid()
@@ -33,17 +23,30 @@ if os.fork() == 0:
         print(os.getpid(), flush=True)
         time.sleep(600)
     os._exit(0)
-''']
-with guard_children():
-    first = subprocess.Popen(sleeper)
-    second = subprocess.Popen(deaf, stdout=subprocess.PIPE)
-    second.stdout.readline()
-    third = subprocess.Popen(daemon, stdout=subprocess.PIPE)
-    print(first.pid, second.pid, int(third.stdout.readline()), flush=True)
-    END
 """
 
-# A guarded command that runs FAMILY, itself guarded, as its child.
+
+def family(*, deaf: bool, last: str) -> str:
+    """Return a guarded command: starts a sleeper, one that may be deaf to SIGTERM, and a daemon.
+
+    It prints their numbers; `last` is what it does then.
+    """
+    return f"""
+import subprocess, sys, time
+from pipeline.reaper import guard_children
+def start(code):
+    return subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE)
+with guard_children():
+    first = start({SLEEPER!r})
+    second = start({DEAF if deaf else "print(flush=True);" + SLEEPER!r})
+    second.stdout.readline()
+    third = start({DAEMON!r})
+    print(first.pid, second.pid, int(third.stdout.readline()), flush=True)
+    {last}
+"""
+
+
+# A guarded command whose child is the guarded command argv[1].
 NESTED = """
 import subprocess, sys, time
 from pipeline.reaper import guard_children
@@ -80,27 +83,27 @@ def start(*arguments: str) -> tuple[subprocess.Popen[bytes], list[int]]:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_killed_command_leaves_nothing(number: signal.Signals) -> None:
-    command, pids = start(FAMILY.replace("END", "time.sleep(600)"))
+    command, pids = start(family(deaf=number is signal.SIGKILL, last=SLEEPER))
     command.send_signal(number)
     command.wait(20)
     wait_until_gone(pids)
 
 
 def test_command_that_ends_leaves_nothing() -> None:
-    command, pids = start(FAMILY.replace("END", "pass"))
+    command, pids = start(family(deaf=True, last="pass"))
     assert command.wait(20) == 0
     assert not any(is_alive(pid) for pid in pids)
 
 
 def test_killed_outer_command_takes_the_nested_one_along() -> None:
-    command, pids = start(NESTED, FAMILY.replace("END", "time.sleep(600)"))
+    command, pids = start(NESTED, family(deaf=False, last=SLEEPER))
     command.kill()
     command.wait(20)
     wait_until_gone(pids)
 
 
 def test_killed_nested_command_leaves_nothing_while_the_outer_goes_on() -> None:
-    command, pids = start(NESTED, FAMILY.replace("END", "time.sleep(600)"))
+    command, pids = start(NESTED, family(deaf=False, last=SLEEPER))
     inner, *below = pids
     subprocess.run(["kill", "-9", str(inner)], check=True, timeout=20)
     wait_until_gone(below)
@@ -110,9 +113,9 @@ def test_killed_nested_command_leaves_nothing_while_the_outer_goes_on() -> None:
 
 
 def test_strangers_are_left_alone() -> None:
-    stranger = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(600)"])
+    stranger = subprocess.Popen([sys.executable, "-S", "-c", SLEEPER])
     try:
-        command, pids = start(FAMILY.replace("END", "time.sleep(600)"))
+        command, pids = start(family(deaf=False, last=SLEEPER))
         command.kill()
         command.wait(20)
         wait_until_gone(pids)
