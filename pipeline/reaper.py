@@ -8,6 +8,7 @@ This file is also the watcher's program, so it imports the standard library alon
 """
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ _PROC = Path("/proc")
 _GRACE_S = 3.0
 _KILL_S = 5.0
 _LOOK_EVERY_S = 0.05
+_REMEMBER_EVERY_S = 1.0
 
 
 @contextmanager
@@ -60,33 +62,35 @@ def guard_children() -> Iterator[None]:
         watcher.wait(_GRACE_S + _KILL_S + 5)
 
 
-def end_processes(cookie: str) -> None:
-    """End all processes that carry the cookie, and those below them: SIGTERM, then SIGKILL."""
+def watch(cookie: str) -> None:
+    """Wait until standard input ends, then end all processes that carry the cookie.
+
+    On the way it remembers who descends from such: some programs, such as Ray's workers, write
+    their title over their environment, and lose their parent before they can be asked.
+    """
     mark = f"{COOKIE}={cookie}".encode()
-    asked: dict[int, str] = {}  # process number -> start time: numbers are used again
+    known: dict[int, str] = {}
+    while not select.select([sys.stdin], [], [], _REMEMBER_EVERY_S)[0]:
+        known = _marked(mark, known)
+    asked: set[int] = set()
     deadline_s = time.monotonic() + _GRACE_S
-    while (targets := _targets(mark, asked)) and time.monotonic() < deadline_s:
-        _send(targets.keys() - asked.keys(), signal.SIGTERM)
-        asked |= targets
+    while (known := _marked(mark, known)) and time.monotonic() < deadline_s:
+        _send(known.keys() - asked, signal.SIGTERM)
+        asked |= known.keys()
         time.sleep(_LOOK_EVERY_S)
     deadline_s += _KILL_S
-    while (targets := _targets(mark, asked)) and time.monotonic() < deadline_s:
-        _send(targets, signal.SIGKILL)
-        asked |= targets
+    while (known := _marked(mark, known)) and time.monotonic() < deadline_s:
+        _send(known, signal.SIGKILL)
         time.sleep(_LOOK_EVERY_S)
 
 
-def _targets(mark: bytes, asked: dict[int, str]) -> dict[int, str]:
-    """Start times by number of the living processes that carry the mark or descend from such.
-
-    Descent matters because some programs, such as Ray's workers, write their title over their
-    environment; `asked` holds what earlier looks found, for orphans.
-    """
+def _marked(mark: bytes, known: dict[int, str]) -> dict[int, str]:
+    """Start times, by number, of living processes that are known, carry the mark, or descend so."""
     living = {int(path.name): _status(path) for path in _PROC.iterdir() if path.name.isdigit()}
     found = {
         pid
         for pid, (_, start) in living.items()
-        if asked.get(pid) == start or mark in _read(_PROC / str(pid) / "environ").split(b"\0")
+        if known.get(pid) == start or mark in _read(_PROC / str(pid) / "environ").split(b"\0")
     }
     size = -1
     while size < len(found):
@@ -126,5 +130,4 @@ def _send(pids: Iterable[int], number: signal.Signals) -> None:
 if __name__ == "__main__":
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    sys.stdin.buffer.read()  # returns when the guarded command has ended
-    end_processes(sys.argv[1])
+    watch(sys.argv[1])

@@ -150,7 +150,7 @@ class Stream:
             memory=int(pool.memory_gib * _GIB),
             max_restarts=0,  # a new one is hired: the batch need not wait for it
             max_task_retries=0,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(pool.threads)}},
+            runtime_env={"env_vars": _threads(pool)},
         ).remote()
         specs = {name: self._specs[name] for name in pool.stages}
         call = actor.open.remote(specs, self._store_url, self._run_id)
@@ -244,3 +244,8 @@ class Stream:
                 f"the Ray cluster has had no place for a worker for {_STUCK_S:g} s: other jobs "
                 "may hold its cores, GPUs or memory"
             )
+
+
+def _threads(pool: Pool) -> dict[str, str]:
+    """Threads of a worker; waiting ones sleep, for on a shared machine spinning slows them all."""
+    return {"OMP_NUM_THREADS": str(pool.threads), "OMP_WAIT_POLICY": "PASSIVE"}
