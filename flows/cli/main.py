@@ -26,6 +26,7 @@ from flows.cli.ui import ui
 from flows.redact import redact
 from flows.server import ServerError
 from pipeline.errors import ConfigurationError
+from pipeline.runners.contract import RunError
 from storage.assets import AssetError
 from storage.store import StoreError
 
@@ -90,7 +91,7 @@ def main() -> None:
     try:
         # Not app(): it puts a hook of its own before ours.
         get_command(app)(prog_name="e3d")
-    except (AssetError, ConfigurationError, ServerError, StoreError) as error:
+    except (AssetError, ConfigurationError, RunError, ServerError, StoreError) as error:
         typer.echo(f"e3d: {redact(str(error))}", err=True)
         sys.exit(ExitCode.BAD_USE)
     except SystemExit as end:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.training.data import Clip
+from model.training.data import Clip, TrainingDataError
 from model.training.loop import MetricRow, Watch
 from model.training.state import TrainedState
 from pipeline import dataset as datasets
@@ -49,7 +49,10 @@ def run_training(work: Work, key: str, groups: Sequence[str], train: Train) -> R
         on_checkpoint=keep,
         on_progress=work.report,
     )
-    trained = train(clips, state, watch)
+    try:
+        trained = train(clips, state, watch)
+    except TrainingDataError as error:  # the dataset's fault, and so an outcome
+        return Result(Outcome.FAILED, "too_little_data", str(error))
     out = work.folder / "trained"
     out.mkdir()
     tensors = {group: trained.tensors[group] for group in groups}

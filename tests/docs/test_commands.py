@@ -145,6 +145,7 @@ def desk(
         "PATH": f"{_BIN}:{os.environ['PATH']}",
         "E3D_HOME": str(folder / "home"),
         "E3D_CACHE": str(assets.cache_folder().parent),
+        "OMP_NUM_THREADS": "1",  # more than one only fight over such small tensors
     }
     with (folder / "ui.log").open("w") as log:
         ui = subprocess.Popen(

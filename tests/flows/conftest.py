@@ -110,6 +110,8 @@ class TrainedRun:
 
 
 RUN, TRAIN_RECIPE = "tiny", "export3d_test"
+THREADS = min(8, len(os.sched_getaffinity(0)))
+"""What training gets on Ray here: the last digits of weights depend on the number of threads."""
 
 
 @pytest.fixture(scope="session")
@@ -117,8 +119,13 @@ def trained(
     prefect_api: PrefectServer, small_store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> TrainedRun:
     """The run RUN, in a store with the small dataset. To be read; to write, copy it."""
+    import torch
+
     from flows.train import train_network
 
+    threads = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
     store = Path(shutil.copytree(small_store, tmp_path_factory.mktemp("trained") / "store"))
     result = train_network(str(store), NAME, TRAIN_RECIPE, RUN, ray_address="none")
+    torch.set_num_threads(threads)
     return TrainedRun(store, result)

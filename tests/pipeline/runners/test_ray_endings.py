@@ -127,7 +127,7 @@ def test_command_ended_by_a_signal_leaves_no_process(
 
 
 def test_what_is_done_is_done(command: Command) -> None:
-    interrupted = command.start("run", 2)
+    interrupted = command.start("run", 0.5)
     assert interrupted.stdout is not None
     lines = ""
     while "slow" not in lines:
@@ -136,11 +136,11 @@ def test_what_is_done_is_done(command: Command) -> None:
     interrupted.send_signal(signal.SIGINT)
     lines += interrupted.communicate(timeout=30)[0]
 
-    rest, _ = command.start("second", 2).communicate(timeout=120)
+    rest, _ = command.start("second", 0.5).communicate(timeout=120)
     assert not set(computed(lines)) & set(computed(rest))
     assert rest.count(" ok ") == 16
 
-    nothing, errors = command.start("third", 2).communicate(timeout=60)
+    nothing, errors = command.start("third", 0.5).communicate(timeout=60)
     assert (computed(nothing), errors) == ([], "")
     assert nothing.splitlines()[-1] == "False", "Ray was imported with nothing to compute"
 
