@@ -1,4 +1,4 @@
-"""A dataset in, a trained run out: what is kept, what is reused, and that a kill changes nothing."""
+"""A dataset in, a trained run out: what is kept and reused, and that a kill changes nothing."""
 
 import json
 import random
