@@ -22,11 +22,12 @@ _PERFORMANCE_START_S = 11.5
 _PORTRAIT_S = 4.0
 
 HONEST = (
-    "A few minutes of training on two short clips give a small, blurry face: the network has seen "
-    "two persons and half a minute of film. What this shows is that every part works and fits: "
-    "the mouth follows the performer, the pose stays the actor's, frames and sound are in place. "
-    "A sharp face takes the paper's recipe: export3d_256 on thousands of clips, 310,000 steps, "
-    "about five days on one A100 (e3d describe export3d_256)."
+    "A few minutes of training on two short clips give a small, blurry face on which expressions "
+    "can hardly be read; the portrait shows a person whom the network has never seen, and becomes "
+    "patches of colour. What this shows is that every part works and fits: frames, size, times "
+    "and sound are the film's, the face sits where it was. A sharp face takes the paper's recipe: "
+    "export3d_256 on thousands of clips, 310,000 steps, about five days on one A100 "
+    "(e3d describe export3d_256)."
 )
 
 

@@ -143,9 +143,9 @@ def train_export3d_demo() -> TrainRecipe:
     )
     training = TrainingConfig(
         batch=4,
-        reconstruction_steps=800,
+        reconstruction_steps=1200,
         adversarial_steps=40,
-        max_seconds=300,
+        max_seconds=400,
         learning_rate=1e-3,
         warmup_steps=30,
         final_rate=0.1,

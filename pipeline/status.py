@@ -8,7 +8,7 @@ from pipeline.dataset import DATASETS
 from pipeline.errors import ConfigurationError
 from pipeline.render_job import JOBS
 from pipeline.stages.training import newest_checkpoint
-from pipeline.trained import RUNS, find_run
+from pipeline.trained import RUNS, find_run, finished
 from storage.ledger import Ledger
 
 
@@ -49,11 +49,12 @@ def _dataset(ledger: Ledger, name: str) -> dict[str, Any]:
 
 def _run(ledger: Ledger, name: str) -> dict[str, Any]:
     run = find_run(ledger, name)
+    complete = finished(ledger, run)
     stages = {}
     for stage, key in run.keys.items():
         checkpoint = newest_checkpoint(ledger, key)
         stages[stage] = {
-            "complete": ledger.find(stage, key) is not None,
+            "complete": stage in complete,
             "checkpoint": checkpoint.info["position"] if checkpoint else None,
         }
     facts = {key: value for key, value in asdict(run).items() if key != "keys"}

@@ -37,10 +37,16 @@ def find_run(ledger: Ledger, name: str) -> TrainedRun:
     return TrainedRun(**found)
 
 
+def finished(ledger: Ledger, run: TrainedRun) -> dict[str, Commit]:
+    """Return the commits of the stages that the run has completed, by stage."""
+    found = {stage: ledger.find(stage, key) for stage, key in run.keys.items()}
+    return {stage: commit for stage, commit in found.items() if commit and commit.outcome == "ok"}
+
+
 def newest_weights(ledger: Ledger, run: TrainedRun) -> Commit:
     """Return the commit with the run's newest weights: of its end, else of its last checkpoint."""
-    key = run.keys["export3d"]
-    commit = ledger.find("export3d", key) or newest_checkpoint(ledger, key)
+    commit = finished(ledger, run).get("export3d")
+    commit = commit or newest_checkpoint(ledger, run.keys["export3d"])
     if commit is None:
         raise ConfigurationError(
             f"run {run.name!r} has no checkpoint yet: let `e3d train` go on until it has one"

@@ -7,7 +7,7 @@ from pipeline.reports.page import Picture, Report, Section, Table
 from pipeline.reports.pictures import curves
 from pipeline.stage import Item
 from pipeline.stages.training import METRICS
-from pipeline.trained import TrainedRun
+from pipeline.trained import TrainedRun, finished
 from storage.ledger import Commit, Ledger
 
 
@@ -24,24 +24,20 @@ def training_report(ledger: Ledger, run: TrainedRun, item: Item) -> Report:
 def run_sections(ledger: Ledger, run: TrainedRun) -> list[Section]:
     """Return curves and samples of every complete stage of a run."""
     sections: list[Section] = []
-    for stage, key in run.keys.items():
-        commit = ledger.find(stage, key)
-        if commit is not None:
-            series = _series(ledger, commit)
-            plots = _plots(stage, series)
-            sections.append(Section(f"Curves of {stage}", pictures=plots, table=_last(series)))
-            sections += _samples(ledger, commit)
+    for stage, commit in finished(ledger, run).items():
+        series = _series(ledger, commit)
+        plots = _plots(stage, series)
+        sections.append(Section(f"Curves of {stage}", pictures=plots, table=_last(series)))
+        sections += _samples(ledger, commit)
     return sections
 
 
 def last_metrics(ledger: Ledger, run: TrainedRun) -> dict[str, float]:
     """Return the last value of every metric, by stage/name."""
     last: dict[str, float] = {}
-    for stage, key in run.keys.items():
-        commit = ledger.find(stage, key)
-        if commit is not None:
-            series = _series(ledger, commit)
-            last |= {f"{stage}/{name}": values[-1] for name, (_, values) in series.items()}
+    for stage, commit in finished(ledger, run).items():
+        series = _series(ledger, commit)
+        last |= {f"{stage}/{name}": values[-1] for name, (_, values) in series.items()}
     return last
 
 

@@ -80,9 +80,8 @@ def test_weights_are_committed_as_safetensors_with_a_card(
     ledger, found = ledger_of(trained.store), commits(trained.store)
     assert found.keys() == set(STAGES)
     assert found["export3d"].parents == (found["clebs"].key,)
-    weights = load_safetensors(
-        ledger.store.get(found["export3d"].output("weights.safetensors").key)
-    )
+    kept = found["export3d"].output("weights.safetensors")
+    weights = load_safetensors(ledger.store.get(kept.key))
     assert sum(array.size for array in weights.values()) > 400_000
     assert all(np.isfinite(array).all() for array in weights.values())
     card = json.loads(ledger.store.get(found["export3d"].output("card.json").key))
@@ -219,3 +218,5 @@ def test_a_dataset_that_is_too_small_fails_in_one_sentence(
     assert ended.code == 3
     assert ended.out.startswith(f"run {RUN}: failed, too_little_data: no clip has 33 usable frames")
     assert ".py" not in ended.out
+    told = e3d_here("status", RUN, "--store", own_store, "--json").result["runs"]["stages"]
+    assert told == {stage: {"complete": False, "checkpoint": None} for stage in STAGES}
