@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli.exit_code import ExitCode
 from flows.cli.session import AsJson, Ray, operating, show
 
 _PLAN = """\
@@ -54,6 +55,8 @@ def demo(
         "All runs in the browser: e3d ui",
     ]
     show(result, "\n".join(lines), as_json=as_json)
+    if any(shot["outcome"] != "ok" for shot in result["render"]["shots"]):
+        raise typer.Exit(ExitCode.FAILURES)
 
 
 def _place(store: str) -> str:

@@ -140,7 +140,7 @@ def _what_runs(has_gpu: bool) -> str:
     if has_gpu:
         return "every recipe; training and rendering use the GPU, pre-processing the cores"
     return (
-        "pre-processing, about one film per core at a time, and the mini and test recipes; "
+        "pre-processing, about one film per core at a time, and the demo and test recipes; "
         "export3d_256 takes minutes a step here and wants a GPU"
     )
 

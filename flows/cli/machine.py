@@ -142,7 +142,7 @@ def check_native() -> list[Check]:
     if gpus:
         checks.append(Check("gpu", "ok", "; ".join(gpus)))
     else:
-        remedy = "none is needed for pre-processing, trials and the mini recipe"
+        remedy = "none is needed for pre-processing, trials and the demo recipe"
         checks.append(Check("gpu", "warning", "torch sees no CUDA GPU", remedy))
     return checks
 

@@ -42,6 +42,11 @@ class Animator:
         self._batch = 1 if self._device.type == "cpu" else batch
         self._source: SourceTokens | None = None
 
+    @property
+    def image_px(self) -> int:
+        """Side of the frames that the network renders."""
+        return self._network.config.image_px
+
     def set_source(self, image: NDArray[np.uint8] | Tensor) -> None:
         """Make this the portrait to animate: a square face crop of any size.
 

@@ -103,7 +103,10 @@ class RenderFilm(Stage):
             Outcome.OK,
             counts=counts,
             files={DELIVERED: delivered, STRIP: pictures.write(work.folder / STRIP)},
-            info={"source_frame": source, "enlargement": _enlargement(plan, crops)},
+            info={
+                "source_frame": source,
+                "enlargement": _enlargement(plan, crops, self._animators.of(work).image_px),
+            },
         )
 
     def _choose_source(self, actor: FaceRows) -> int:
@@ -227,7 +230,7 @@ def _steady_tone(animator: Animator, plan: _Plan, crops: _FaceCrops) -> Tone:
     return Tone(tuple(scale.tolist()), tuple(offset.tolist()))
 
 
-def _enlargement(plan: _Plan, crops: _FaceCrops) -> float:
+def _enlargement(plan: _Plan, crops: _FaceCrops, rendered_px: int) -> float:
     """Return film px per rendered px, the largest of the shot."""
     affines = plan.actor.affine_N33[plan.render_F]
-    return max(enlargement(affine, crops.size_px, crops.size_px) for affine in affines)
+    return max(enlargement(affine, crops.size_px, rendered_px) for affine in affines)
