@@ -171,6 +171,7 @@ def train_export3d_test() -> TrainRecipe:
         reconstruction_steps=18,
         adversarial_steps=2,
         learning_rate=1e-3,
+        discriminator=DiscriminatorConfig(channel_base=512, channel_max=32, mapping_layers=2),
         cadence=cadence,
         sample_rows=2,
     )

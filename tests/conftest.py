@@ -14,6 +14,9 @@ from storage import assets
 
 pytest_plugins = ["servers", "small_dataset"]
 
+# Read when torch loads. Threads that spin while they wait cost minutes on a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 _PR_SET_PDEATHSIG = 1
 _guard = ExitStack()
 
