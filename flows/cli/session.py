@@ -11,6 +11,7 @@ import typer
 from flows.server import PrefectServer, prefect_server
 from pipeline.errors import ConfigurationError
 from pipeline.reaper import guard_children
+from pipeline.scratch import scratch_root, sweep
 
 Store = Annotated[
     str, typer.Option(help="Where everything is kept: a folder, or s3://bucket/prefix.")
@@ -38,6 +39,7 @@ def operating(store: str, *, single_writer: bool) -> Iterator[PrefectServer]:
     """Have a tried store, a Prefect server, and no process left behind however it ends."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     with guard_children():
+        sweep(scratch_root())  # of commands that were killed: this one may start no worker to do so
         _try_store(store, single_writer=single_writer)
         with prefect_server() as server:
             typer.echo(f"Prefect UI: {server.ui_url}", err=True)
