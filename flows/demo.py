@@ -9,6 +9,7 @@ from flows.preprocess import preprocess_films
 from flows.render import render_film
 from flows.train import train_network
 from pipeline.demo import DATASET, RUN, demo_job, demo_report
+from pipeline.runners.one_connection import one_connection
 from storage.ledger import Ledger
 from storage.store import open_store
 
@@ -23,9 +24,10 @@ def run_demo(
 ) -> dict[str, Any]:
     """Pre-process, train and render the demo's clips (places by role); return all summaries."""
     films = [clips["film"], clips["performance"]]
-    dataset = preprocess_films(films, store, DATASET, "demo", ray_address)
-    trained = train_network(store, DATASET, recipe, RUN, steps, ray_address)
-    rendered = render_film(demo_job(clips).model_dump(mode="json"), store, ray_address)
+    with one_connection():
+        dataset = preprocess_films(films, store, DATASET, "demo", ray_address)
+        trained = train_network(store, DATASET, recipe, RUN, steps, ray_address)
+        rendered = render_film(demo_job(clips).model_dump(mode="json"), store, ray_address)
     ledger = Ledger(open_store(store))
     report = demo_report(ledger, dataset, rendered)
     ledger.store.put(f"deliver/{rendered['job']}/demo.html", report.html().encode())

@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import artifacts
 from flows.watched import run_stages
-from pipeline.job_file import Job
+from pipeline.job_file import parse_job
 from pipeline.recipes import preprocess_recipe
 from pipeline.render_job import (
     RenderPlan,
@@ -19,6 +19,7 @@ from pipeline.render_job import (
     shot_stages,
 )
 from pipeline.reports.rendering import render_report
+from pipeline.runners.one_connection import one_connection
 from pipeline.stage import Item
 from pipeline.stages.rendering import RenderConfig
 from storage.ledger import Ledger
@@ -35,33 +36,34 @@ def render_film(
 
     Returns a summary: a row for each shot, and where the report is.
     """
-    wanted = Job.model_validate(job)
+    wanted = parse_job(job)
     ledger = Ledger(open_store(store))
     recipe = preprocess_recipe(RECIPE)
     plan = plan_render(ledger, wanted, recipe)
     run_id = uuid.uuid4().hex
-    films = run_stages(
-        f"{wanted.job} films",
-        recipe.stages(),
-        plan.films(),
-        store=store,
-        run_id=run_id,
-        ray_address=ray_address,
-    )
-    config = RenderConfig(visible_mark=wanted.visible_mark, seed=wanted.seed, gpus=gpus)
-    shots: list[Item] = []
-    for mode, spec in shot_stages(config).items():
-        items = shot_items(plan, films.items, mode)
-        if items:
-            done = run_stages(
-                f"{wanted.job} {mode} shots",
-                [spec],
-                items,
-                store=store,
-                run_id=run_id,
-                ray_address=ray_address,
-            )
-            shots += done.items
+    with one_connection():
+        films = run_stages(
+            f"{wanted.job} films",
+            recipe.stages(),
+            plan.films(),
+            store=store,
+            run_id=run_id,
+            ray_address=ray_address,
+        )
+        config = RenderConfig(visible_mark=wanted.visible_mark, seed=wanted.seed, gpus=gpus)
+        shots: list[Item] = []
+        for mode, spec in shot_stages(config).items():
+            items = shot_items(plan, films.items, mode)
+            if items:
+                done = run_stages(
+                    f"{wanted.job} {mode} shots",
+                    [spec],
+                    items,
+                    store=store,
+                    run_id=run_id,
+                    ray_address=ray_address,
+                )
+                shots += done.items
     return finish(store, plan, shots)
 
 

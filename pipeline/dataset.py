@@ -114,13 +114,14 @@ def load_key(ledger: Ledger, key: str) -> DatasetVersion:
 def _entry(item: Item, last_stage: str) -> FilmEntry:
     ended = item.ended or Ended(last_stage, Outcome.OK, "")
     counts = item.commits[ended.stage].counts if ended.stage in item.commits else {}
+    damage = str(item.commits["ingest"].info.get("damage", "")) if "ingest" in item.commits else ""
     return FilmEntry(
         source_id=item.id,
         name=str(item.places["name"]),
         outcome=str(ended.outcome),
         stage=ended.stage,
         reason=ended.reason,
-        detail=ended.detail,
+        detail=ended.detail or damage,
         keys={stage: commit.key for stage, commit in item.commits.items()},
         counts=dict(counts),
     )

@@ -13,6 +13,7 @@ class StageProgress:
     item_id: str
     done: int
     total: int
+    unit: str = "frames"
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ class StageWorker:
                 item=item,
                 ledger=self._ledger,
                 folder=folders.enter_context(self._scratch.item_folder()),
-                report=_reporter(self.stage.name, item.id, on_event),
+                report=_reporter(self.stage, item.id, on_event),
             )
             for item in items
         ]
@@ -208,7 +208,7 @@ def _reused(item: Item, commit: Commit) -> ItemDone:
     )
 
 
-def _reporter(stage: str, item_id: str, on_event: OnEvent) -> Callable[[int, int], None]:
+def _reporter(stage: Stage, item_id: str, on_event: OnEvent) -> Callable[[int, int], None]:
     last_s = -_REPORT_EVERY_S
 
     def report(done: int, total: int) -> None:
@@ -216,7 +216,7 @@ def _reporter(stage: str, item_id: str, on_event: OnEvent) -> Callable[[int, int
         now_s = time.monotonic()
         if now_s - last_s >= _REPORT_EVERY_S or done >= total:
             last_s = now_s
-            on_event(StageProgress(stage, item_id, done, total))
+            on_event(StageProgress(stage.name, item_id, done, total, stage.unit))
 
     return report
 

@@ -107,18 +107,27 @@ def read_job(path: Path) -> Job:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path} is not valid YAML: {error}") from error
+    return _checked(data, str(path), tree).relative_to(path.parent)
+
+
+def parse_job(data: object) -> Job:
+    """Check a job that is given as plain values, as to a deployment. Raises ConfigurationError."""
+    return _checked(data, "job", None)
+
+
+def _checked(data: object, name: str, tree: yaml.Node | None) -> Job:
     try:
         job = Job.model_validate(data)
     except ValidationError as error:
-        raise ConfigurationError(_first_mistake(path, tree, error)) from error
+        raise ConfigurationError(_first_mistake(name, tree, error)) from error
     ids = [shot.id for shot in job.shots]
     twice = sorted({shot_id for shot_id in ids if ids.count(shot_id) > 1})
     if twice:
-        raise ConfigurationError(f"{path}: shot id {twice[0]!r} is used more than once")
-    return job.relative_to(path.parent)
+        raise ConfigurationError(f"{name}: shot id {twice[0]!r} is used more than once")
+    return job
 
 
-def _first_mistake(path: Path, tree: yaml.Node | None, error: ValidationError) -> str:
+def _first_mistake(name: str, tree: yaml.Node | None, error: ValidationError) -> str:
     first, *others = error.errors()
     loc = first["loc"]
     # Below a shot pydantic's location names the chosen mode, which is no level of the file.
@@ -126,7 +135,8 @@ def _first_mistake(path: Path, tree: yaml.Node | None, error: ValidationError) -
     field = ".".join(str(part) for part in where)
     more = f" ({len(others)} more)" if others else ""
     given = "" if first["type"] == "missing" else f", given {first['input']!r:.80}"
-    return f"{path}, line {_line_of(tree, where)}: {field}: {first['msg']}{given}{more}"
+    line = f", line {_line_of(tree, where)}" if tree else ""
+    return f"{name}{line}: {field}: {first['msg']}{given}{more}"
 
 
 def _line_of(node: yaml.Node | None, where: Sequence[object]) -> int:

@@ -35,7 +35,7 @@ class StageRow:
     crashed: int
     reused: int
     rate: float
-    """Frames per second where the stage reports frames, else items per second; 0 at first."""
+    """Frames or steps per second where the stage reports them, else items; 0 at first."""
     unit: str
 
 
@@ -56,7 +56,9 @@ class _Tally:
     skipped: int = 0
     seconds: float = 0.0
     computed_s: float = 0.0
-    frames: int = 0
+    amount: int = 0
+    """Frames or steps reported, over all items."""
+    unit: str = "items"
     since_s: float = math.inf
     open: dict[str, _Open] = field(default_factory=dict)
     reported: dict[str, int] = field(default_factory=dict)
@@ -95,7 +97,8 @@ class ProgressTracker:
             tally.open.setdefault(event.item_id, _Open(share, now_s)).share = share
             before = tally.reported.get(event.item_id, 0)
             tally.reported[event.item_id] = max(before, event.done)  # an attempt may start anew
-            tally.frames += max(0, event.done - before)
+            tally.amount += max(0, event.done - before)
+            tally.unit = event.unit
             return
         tally.open.pop(event.item_id, None)
         tally.reported.pop(event.item_id, None)
@@ -140,7 +143,7 @@ class ProgressTracker:
 
     def _row(self, name: str, tally: _Tally) -> StageRow:
         elapsed_s = self._clock() - tally.since_s
-        amount = tally.frames or tally.ended - tally.reused
+        amount = tally.amount or tally.ended - tally.reused
         return StageRow(
             stage=name,
             items=self._n_items,
@@ -151,7 +154,7 @@ class ProgressTracker:
             crashed=tally.outcomes[Outcome.CRASHED],
             reused=tally.reused,
             rate=amount / elapsed_s if elapsed_s > _SETTLED_S else 0.0,
-            unit="frames/s" if tally.frames else "items/s",
+            unit=f"{tally.unit}/s",
         )
 
     def _done(self, name: str) -> float:

@@ -116,6 +116,8 @@ class Stage(ABC):
     """A worker without a report for so long counts as hung and is replaced, where runners can."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Earlier stages whose outputs this one reads: their keys enter its key."""
+    unit: ClassVar[str] = "frames"
+    """What `Work.report` counts."""
     libraries: ClassVar[tuple[str, ...]] = ()
     """Distributions (names as pip knows them) whose versions are written into each commit."""
 

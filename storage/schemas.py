@@ -127,7 +127,8 @@ def outcomes_schema() -> pa.Schema:
 def renders_schema() -> pa.Schema:
     """One row a shot of a film job: the delivered file, its frames, and its ancestry.
 
-    rendered + kept + failed = total; kept frames show the original film.
+    rendered + kept + failed = total; kept frames show what the shot's policy says: the film's own
+    picture, or the last rendered one.
     """
     return _schema(
         "renders",

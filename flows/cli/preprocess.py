@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli.exit_code import ExitCode
-from flows.cli.session import AsJson, Ray, SingleWriter, Store, operating, show
+from flows.cli.session import AsJson, Ray, SingleWriter, Store, operating, show, why
 
 
 def preprocess(
@@ -69,7 +69,7 @@ def _plan(films: list[str], store: str, recipe: str) -> dict[str, Any]:
 
 def _text(result: dict[str, Any]) -> str:
     lines = [
-        f"{film['outcome']:<9} {film['name']}" + (f": {film['detail']}" if film["detail"] else "")
+        f"{film['outcome']:<9} {film['name']}" + (f": {said}" if (said := why(film)) else "")
         for film in result["films"]
     ]
     work = (

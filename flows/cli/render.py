@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli.exit_code import ExitCode
-from flows.cli.session import AsJson, Ray, SingleWriter, Store, operating, show
+from flows.cli.session import AsJson, Ray, SingleWriter, Store, operating, show, why
 
 
 def render(
@@ -42,7 +42,7 @@ def _text(result: dict[str, Any]) -> str:
     lines = [
         f"{shot['outcome']:<9} {shot['shot_id']}: {shot['frames_rendered']} of "
         f"{shot['frames_total']} frames rendered"
-        + (f", {shot['reason']}" if shot["reason"] else f" -> {shot['uri']}")
+        + (f", {why(shot)}" if shot["reason"] else f" -> {shot['uri']}")
         for shot in result["shots"]
     ]
     return "\n".join([*lines, f"report -> {result['report']}"])

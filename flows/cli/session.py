@@ -51,6 +51,11 @@ def show(result: Mapping[str, Any], text: str, *, as_json: bool) -> None:
     typer.echo(json.dumps(result, indent=1) if as_json else text)
 
 
+def why(row: Mapping[str, Any]) -> str:
+    """Return the reason of an outcome with its sentence; empty where all is well."""
+    return ": ".join(said for said in (row["reason"], row["detail"]) if said)
+
+
 def as_lines(value: Mapping[str, Any], indent: str = "") -> str:
     """Return nested facts as indented lines."""
     lines = []

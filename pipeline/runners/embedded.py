@@ -19,6 +19,7 @@ import ray._private.worker
 
 from pipeline.errors import ConfigurationError
 from pipeline.runners.fit import Node
+from pipeline.runners.one_connection import connection_stack
 from pipeline.scratch import Scratch, scratch_root, sweep
 
 _GIB = 1024**3
@@ -32,12 +33,13 @@ def connected(address: str | None) -> Iterator[None]:
     """Be connected to Ray within the block.
 
     None starts a Ray on this machine and ends it afterwards; an address connects to a running
-    cluster, which is neither started nor stopped. Inside another connection nothing happens.
+    cluster, which is neither started nor stopped. Inside another connection nothing happens;
+    inside `one_connection` this one lasts until the end of that block.
     """
     if ray.is_initialized():
         yield
         return
-    with contextlib.ExitStack() as stack:
+    with connection_stack() as stack:
         _mute(stack)
         handler = signal.getsignal(signal.SIGTERM)
         if address is None:
@@ -62,7 +64,12 @@ def nodes() -> list[Node]:
 
 
 def _connect(address: str, stack: contextlib.ExitStack) -> None:
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address.startswith("ray://"):
+        raise ConfigurationError(
+            f"{address} is an address of Ray Client, which cannot stream: run the command on a "
+            "machine of the cluster and give HOST:6379, the address that `ray start` prints"
+        )
+    host, _, port = address.rpartition(":")
     try:
         if port.isdigit():  # Ray itself tries for minutes, loudly
             socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()

@@ -84,7 +84,7 @@ def _refuse(stage: Stage, nodes: Sequence[Node]) -> None:
     if asked.gpus > gpus:
         raise ConfigurationError(
             f"stage {stage.name} asks for {asked.gpus:g} GPU, and no machine has more than "
-            f"{gpus:g}: choose the CPU in its config, or a cluster with GPUs"
+            f"{gpus:g}: leave out --gpus, or name a cluster with GPUs with --ray"
         )
     if asked.memory_gib > memory_gib:
         raise ConfigurationError(

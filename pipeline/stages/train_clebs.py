@@ -30,6 +30,7 @@ class TrainClebs(Stage):
 
     name = "clebs"
     version = 1
+    unit = "steps"
     libraries = ("torch", "decord")
 
     config: TrainClebsConfig

@@ -40,6 +40,7 @@ class TrainExport3D(Stage):
     name = "export3d"
     version = 1
     needs = ("clebs",)
+    unit = "steps"
     libraries = ("torch", "decord")
 
     config: TrainExport3DConfig

@@ -159,3 +159,11 @@ def test_an_unknown_name_is_answered_with_those_there_are(ledger: Ledger, name: 
     assert "\n" not in str(caught.value)
     if name == "absent":
         assert str(caught.value).endswith("there is: d")
+
+
+def test_damage_of_a_film_that_is_used_is_told(ledger: Ledger) -> None:
+    hurt = commit("ingest", "a")
+    hurt = replace(hurt, info={**hurt.info, "damage": "only the first 30 frames are good"})
+    film = item("a", hurt, *(commit(stage, "a") for stage in ("landmarks", "face3d")))
+    version = datasets.assemble(ledger, "hurt", KIND, [film], "face3d")
+    assert version.ok_films[0].detail == "only the first 30 frames are good"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.job_file import FilmShot, Policy, read_job
+from pipeline.job_file import FilmShot, Policy, parse_job, read_job
 
 GOOD = """\
 job: reel-7
@@ -75,3 +75,12 @@ def test_a_file_that_is_no_job_is_refused_in_one_sentence(tmp_path: Path, text: 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         read_job(tmp_path / "absent.yaml")
+
+
+def test_a_job_given_as_values_is_checked_in_the_same_way() -> None:
+    shot = {"mode": "film", "id": "a", "film": "a.mp4", "performance": {"video": "b.mp4"}}
+    assert parse_job({"job": "j", "run": "r", "shots": [shot]}).shots[0].id == "a"
+    with pytest.raises(ConfigurationError, match=r"job: shots\.0\.film"):
+        parse_job({"job": "j", "run": "r", "shots": [{**shot, "film": 1}]})
+    with pytest.raises(ConfigurationError, match="used more than once"):
+        parse_job({"job": "j", "run": "r", "shots": [shot, shot]})

@@ -158,3 +158,10 @@ def test_bars_go_to_stderr_in_a_terminal(
     out, err = capsys.readouterr()
     assert out == ""
     assert "1/2" in err
+
+
+def test_what_a_stage_counts_is_named() -> None:
+    clock = iter(range(100)).__next__
+    tracker = ProgressTracker(["train"], 1, clock=lambda: float(clock()))
+    tracker.observe(StageProgress("train", "0", 0, 10, "steps"))
+    assert tracker.rows()[0].unit == "steps/s"
