@@ -60,6 +60,7 @@ class _Tally:
     """Frames or steps reported, over all items."""
     unit: str = "items"
     since_s: float = math.inf
+    last_s: float = -math.inf
     open: dict[str, _Open] = field(default_factory=dict)
     reported: dict[str, int] = field(default_factory=dict)
 
@@ -90,7 +91,7 @@ class ProgressTracker:
     def observe(self, event: Event) -> None:
         """Take in one event."""
         tally = self._tallies[event.stage]
-        now_s = self._clock()
+        now_s = tally.last_s = self._clock()
         if isinstance(event, StageProgress):
             share = min(1.0, event.done / event.total) if event.total > 0 else 0.0
             tally.since_s = min(tally.since_s, now_s)
@@ -142,7 +143,8 @@ class ProgressTracker:
         return [self._row(name, tally) for name, tally in self._tallies.items()]
 
     def _row(self, name: str, tally: _Tally) -> StageRow:
-        elapsed_s = self._clock() - tally.since_s
+        until_s = self._clock() if self._done(name) < self._n_items else tally.last_s
+        elapsed_s = until_s - tally.since_s
         amount = tally.amount or tally.ended - tally.reused
         return StageRow(
             stage=name,

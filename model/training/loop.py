@@ -40,7 +40,7 @@ class Watch:
     """What the caller is told while a training runs, and how it asks it to stop.
 
     on_progress gets (done, total) in steps; where a time limit is nearer than the number of
-    steps, `done` follows the time. should_stop is asked before every step.
+    steps, `total` is what is foretold to be reached. should_stop is asked before every step.
     """
 
     on_metrics: Callable[[Sequence[MetricRow]], None] = _nothing
@@ -197,8 +197,8 @@ class Run:
             spent = self.position.seconds[index] + self.clock() - began
             seconds = (*before.seconds[:index], spent, *before.seconds[index + 1 :])
             self.position = replace(self.position, seconds=seconds)
-        total = sum(self.schedule.phases.values())
-        self.watch.on_progress(round(self.schedule.fraction(self.position) * total), total)
+        foretold = round(number / self.schedule.fraction(self.position))
+        self.watch.on_progress(number, max(number, foretold))
         if _due(number, self.cadence.checkpoint_every):
             self.watch.on_checkpoint(self._state("running"))
 
