@@ -10,8 +10,11 @@ from av.container import InputContainer
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
+from preprocess.media.clock import Clock
 from preprocess.media.colour import RgbConverter, RgbImage, matrix_for
+from preprocess.media.deinterlace import deinterlaced
 from preprocess.media.errors import FilmReason, UnusableFilm
+from preprocess.media.packets import checked_packets
 from preprocess.media.source import (
     declared_end_s,
     display_of,
@@ -21,12 +24,10 @@ from preprocess.media.source import (
     video_stream,
 )
 
-# A clock that steps back by more than this is a splice of two recordings, not a stray time stamp.
-_CLOCK_JUMP_S = 1.0
 # x264's limit; some encoders mark all pictures as B, and the wait must end.
 _LONGEST_B_RUN = 16
-# A film may end earlier than its container says by this much before it counts as cut short.
-_EARLY_END_S = 1.0
+# A recording that begins inside a group of pictures shows something within a few hundred packets.
+_MOST_LEADING = 10_000
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,17 @@ def decode_film(path: Path, report: DecodeReport | None = None) -> Iterator[Deco
     """Decode a film's first video stream, a handful of frames in memory at a time.
 
     Decoding stops at the first damage: what follows would be built on broken references. All good
-    frames before it are given out and the damage is told in `report`. Interlaced pictures stay
-    woven, HDR pictures are not tone-mapped (probe_film tells both). Pictures of another size than
-    the first are scaled to it. Raises UnusableFilm when there is not one good frame.
+    frames before it are given out and the damage is told in `report`; damage that neither the
+    packets nor the decoder show cannot be told. Interlaced pictures become whole ones, as many and
+    at the same times. HDR pictures are not tone-mapped (probe_film tells). Pictures of another size
+    than the first are scaled to it. Raises UnusableFilm when there is not one good frame.
     """
     report = DecodeReport() if report is None else report
     with open_film(path) as container:
         stream = video_stream(container)
         time_base = time_base_of(stream)
         convert: RgbConverter | None = None
-        for frame, pts in _good_frames(container, stream, report):
+        for frame, pts in deinterlaced(_good_frames(container, stream, report)):
             if convert is None:
                 display = display_of(frame, pixel_aspect(stream))
                 matrix = matrix_for(frame.colorspace, frame.height)
@@ -106,15 +108,8 @@ def first_frame(container: InputContainer, stream: VideoStream) -> av.VideoFrame
 def _good_frames(
     container: InputContainer, stream: VideoStream, report: DecodeReport
 ) -> Iterator[tuple[av.VideoFrame, int]]:
-    clock = _Clock(time_base_of(stream), stream.guessed_rate)
-    for frame in _whole_pictures(container, stream, report):
-        pts, jump = clock.place(frame)
-        if jump:
-            report.damage = jump
-            break
-        if pts is None:
-            report.dropped += 1
-            continue
+    clock = Clock(time_base_of(stream), stream.guessed_rate)
+    for frame, pts in _timed(_whole_pictures(container, stream, report), clock, report):
         report.frames += 1
         yield frame, pts
     if report.frames == 0:
@@ -125,6 +120,33 @@ def _good_frames(
         report.damage = f"only the first {report.frames} frames are good: {report.damage}"
 
 
+def _timed(
+    frames: Iterator[av.VideoFrame], clock: Clock, report: DecodeReport
+) -> Iterator[tuple[av.VideoFrame, int]]:
+    """Frames with strictly increasing time stamps, up to the first jump of the film's clock.
+
+    A frame after a long gap waits for its successor: where that one is back at the old time, it is
+    the frame's own stamp that is wrong.
+    """
+    late: tuple[av.VideoFrame, int] | None = None
+    for frame in frames:
+        pts, jump = clock.place(frame)
+        if jump:
+            report.damage = jump
+            late = None if clock.was_stray(frame) else late
+            break
+        if pts is None:
+            report.dropped += 1
+            continue
+        if late is not None:
+            yield late
+        late = (frame, pts) if clock.is_after_gap else None
+        if late is None:
+            yield frame, pts
+    if late is not None:
+        yield late
+
+
 def _whole_pictures(
     container: InputContainer, stream: VideoStream, report: DecodeReport
 ) -> Iterator[av.VideoFrame]:
@@ -133,47 +155,50 @@ def _whole_pictures(
     A damaged picture that is shown after a B-picture may have been decoded before it and spoilt it.
     So a run of B-pictures waits until the picture that ends it has come out whole.
     """
-    waiting: list[av.VideoFrame] = []
-    for frame in _pictures(container, stream, report):
-        waiting.append(frame)
+    waiting: list[tuple[av.VideoFrame, int]] = []
+    turns: dict[int, int] = {}  # by time stamp: when the picture was decoded
+    for frame in _pictures(container, stream, report, turns):
+        turn = turns.pop(frame.pts, 0) if frame.pts is not None else 0
+        if frame.is_corrupt:
+            report.damage = report.damage or "a picture is incomplete"
+            yield from (f for f, decoded in waiting if decoded < turn)
+            return
+        waiting.append((frame, turn))
         if frame.pict_type != PictureType.B or len(waiting) > _LONGEST_B_RUN:
-            yield from waiting
+            yield from (f for f, _ in waiting)
             waiting.clear()
-    if not report.damage:
-        yield from waiting
+    yield from (f for f, _ in waiting)
 
 
 def _pictures(
-    container: InputContainer, stream: VideoStream, report: DecodeReport
+    container: InputContainer, stream: VideoStream, report: DecodeReport, turns: dict[int, int]
 ) -> Iterator[av.VideoFrame]:
-    """Pictures as the decoder gives them, up to the first damaged one; report.damage tells of it.
+    """Pictures as the decoder gives them, up to the first damage; report.damage tells of it.
 
-    Errors before the first whole picture are counted and passed over; after an error only a key
-    frame is known to be whole, since it refers to nothing before it.
+    The last one may be corrupt. turns is filled with each one's place in decoding order. Errors
+    before the first whole picture are counted and passed over; after an error only a key frame is
+    known to be whole, since it refers to nothing before it.
     """
-    started = False
-    packets = container.demux(stream)
-    while not report.damage:
+    started, turn = False, 0
+    packets = checked_packets(container, stream)
+    while not report.damage and report.leading_errors < _MOST_LEADING:
+        frames: list[av.VideoFrame]
         try:
-            packet = next(packets, None)
+            packet, fault = next(packets, (None, ""))
         except av.FFmpegError as error:
-            report.damage = f"the file cannot be read on: {_text(error)}"
-            yield from _held_back(stream, None)
+            packet, fault = None, f"the file cannot be read on: {_text(error)}"
+        if packet is None and not fault:
             return
-        if packet is None:
-            return
+        turn += 1
+        if packet is not None and packet.pts is not None:
+            turns[packet.pts] = turn
         try:
-            frames = packet.decode()
+            frames = [] if packet is None or fault else packet.decode()
         except av.FFmpegError as error:
-            if not started:
-                report.leading_errors += 1
-                continue
-            report.damage = _text(error)
-            frames = _held_back(stream, packet.pts)
+            fault, frames = _text(error), []
+        if fault:
+            frames = _held_back(stream, None if packet is None else packet.pts)
         for frame in frames:
-            if started and frame.is_corrupt:
-                report.damage = "a picture is incomplete"
-                return
             if not started:
                 may_start = frame.key_frame or report.leading_errors == 0
                 started = may_start and not frame.is_corrupt
@@ -181,57 +206,27 @@ def _pictures(
                 yield frame
             else:
                 report.leading_errors += 1
+        if fault and (started or packet is None):
+            report.damage = report.damage or fault
+        elif fault:
+            report.leading_errors += 1
+            stream.codec_context.flush_buffers()
 
 
 def _held_back(stream: VideoStream, damaged_pts: int | None) -> list[av.VideoFrame]:
-    """Pictures that the decoder still holds for re-ordering, up to the damaged one."""
+    """Pictures that the decoder still holds for re-ordering, up to the damaged one.
+
+    A corrupt one beyond it is kept too, for it may have spoilt what is shown before it.
+    """
     try:
         frames = stream.codec_context.decode(None)
     except av.FFmpegError:
         return []
-    return [f for f in frames if damaged_pts is None or f.pts is None or f.pts < damaged_pts]
-
-
-class _Clock:
-    """Keeps a film's time stamps strictly increasing."""
-
-    def __init__(self, time_base: Fraction, rate: Fraction | None) -> None:
-        self._time_base = time_base
-        self._interval = max(1, round(1 / (rate * time_base))) if rate else 1
-        self._last: int | None = None
-        self._longest = self._interval
-        self._end = 0
-
-    def place(self, frame: av.VideoFrame) -> tuple[int | None, str]:
-        """(pts, "") of a frame; (None, "") for one to be dropped; (None, sentence) for a splice.
-
-        A frame without a stamp (raw streams have none) follows its predecessor by the frame rate.
-        """
-        last = self._last
-        pts = frame.pts
-        if pts is None:
-            pts = 0 if last is None else last + self._interval
-        if last is not None:
-            if (last - pts) * self._time_base > _CLOCK_JUMP_S:
-                return None, f"the film's clock jumps back by {self._seconds(last - pts):.3f} s"
-            if pts <= last:
-                return None, ""
-            self._longest = max(self._longest, pts - last)
-        self._last = pts
-        self._end = pts + max(frame.duration, self._interval)
-        return pts, ""
-
-    def early_end(self, declared_s: Fraction | None) -> str:
-        """Sentence when the pictures end clearly before the declared end, else ""."""
-        if declared_s is None:
-            return ""
-        missing_s = float(declared_s) - self._seconds(self._end)
-        if missing_s <= _EARLY_END_S + self._seconds(self._longest):
-            return ""
-        return f"the pictures end {missing_s:.1f} s before the film's declared end"
-
-    def _seconds(self, ticks: int) -> float:
-        return float(ticks * self._time_base)
+    return [
+        f
+        for f in frames
+        if damaged_pts is None or f.pts is None or f.pts < damaged_pts or f.is_corrupt
+    ]
 
 
 def _text(error: av.FFmpegError) -> str:

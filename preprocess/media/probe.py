@@ -22,6 +22,9 @@ from preprocess.media.source import (
     video_stream,
 )
 
+# SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG), as ITU-T H.273 numbers them.
+_HDR_TRANSFERS = (16, 18)
+
 
 @dataclass(frozen=True)
 class AudioInfo:
@@ -84,6 +87,11 @@ class FilmInfo:
     def sar(self) -> Fraction:
         """Sample aspect ratio of the stored picture."""
         return Fraction(self.sar_num, self.sar_den)
+
+    @property
+    def is_hdr(self) -> bool:
+        """Whether the brightness is coded as PQ or HLG; decode_film does not tone-map it."""
+        return self.color_transfer in _HDR_TRANSFERS
 
     @property
     def time_base(self) -> Fraction:
@@ -158,10 +166,11 @@ def _audio_info(container: InputContainer) -> AudioInfo | None:
         return None
     stream: AudioStream = container.streams.audio[0]
     start_s = float((stream.start_time or 0) * time_base_of(stream))
+    decoder = stream.codec_context  # None: there is no decoder for it
     return AudioInfo(
-        codec=stream.codec_context.codec.canonical_name if stream.codec_context else "unknown",
-        sample_rate_hz=stream.rate or 0,
-        channels=stream.channels,
+        codec=decoder.codec.canonical_name if decoder else "unknown",
+        sample_rate_hz=(decoder.sample_rate or 0) if decoder else 0,
+        channels=decoder.channels if decoder else 0,
         start_s=start_s,
         duration_s=_duration_s(container, stream, start_s),
     )

@@ -35,6 +35,10 @@ _IMAGE_MAGICS = (
 MAX_PIXELS = 8192 * 4320
 """Largest picture that is decoded (8K): one RGB frame of it takes 106 MB."""
 
+# Decoders that hide even plain syntax errors unless told otherwise. The others are not told: they
+# would refuse films over oddities that spoil nothing.
+_STRICT = frozenset({"msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "wmv1", "wmv2"})
+
 # Real pixels are at most twice as wide as high; a damaged header could ask for huge pictures.
 _WIDEST_PIXEL = Fraction(4)
 
@@ -79,6 +83,8 @@ def video_stream(container: InputContainer) -> VideoStream:
             f"pictures of {stream.width}x{stream.height} exceed the limit of 8192x4320",
         )
     stream.thread_count = 1
+    if stream.codec_context.codec.canonical_name in _STRICT:
+        stream.codec_context.options = {"err_detect": "bitstream+buffer+explode"}
     return stream
 
 

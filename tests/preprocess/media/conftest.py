@@ -1,6 +1,12 @@
 """Synthetic films whose every picture carries its own index in large black and white blocks."""
 
-from collections.abc import Callable, Sequence
+import json
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -112,3 +118,55 @@ def read_index() -> Callable[[np.ndarray], int]:
 @pytest.fixture(scope="session")
 def make_film() -> Callable[..., Path]:
     return _make_film
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a film gave: [(time in s, digest of the pixels)], ticks at 25 fps, reason, damage."""
+
+    frames: list[tuple[Fraction, str]]
+    ticks: int
+    reason: str
+    damage: str
+
+
+class _ReaderApart:
+    """A process that reads films one by one, each within a time limit."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        root = Path(__file__).parents[3]
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("film_reader.py"))],
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": str(root)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, path: Path) -> Reading:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(path, file=self._process.stdin, flush=True)
+        ready, _, _ = select.select([self._process.stdout], [], [], self._limit_s)
+        assert ready, f"{path} took longer than {self._limit_s} s"
+        line = self._process.stdout.readline()
+        assert line, f"{path} killed its reader"
+        told = json.loads(line)
+        frames = [(Fraction(time_s), digest) for time_s, digest in told["frames"]]
+        return Reading(frames, told["ticks"], told["reason"], told["damage"])
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture(scope="module")
+def read_apart() -> Iterator[Callable[[Path], Reading]]:
+    """Read a film through probe, decode and resample in another process, within 30 s."""
+    reader = _ReaderApart(30)
+    try:
+        yield reader
+    finally:
+        reader.close()

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from preprocess.media.clips import KEYFRAME_INTERVAL, BrokenClip, ClipReader, ClipWriter
-from preprocess.media.decode import decode_film
 from preprocess.media.ffmpeg import run_ffmpeg
-from preprocess.media.resample import resample_constant
 
 
 def write_clip(path, pictures, fps=25, **settings):
@@ -49,48 +47,6 @@ def test_size_is_kept_exactly_odd_or_even(size, tmp_path, paint, read_index):
     reader = ClipReader(path)
     assert reader[0].shape == (height, width, 3)
     assert [read_index(rgb) for rgb in reader.batch([11, 0, 5, 5, -1])] == [11, 0, 5, 5, 11]
-
-
-SOURCES = {
-    "30 fps": ([*range(90)], Fraction(1, 30), ".mp4", 2),
-    "29.97 fps": ([*range(90)], Fraction(1001, 30000), ".mp4", 2),
-    "23.976 fps in Matroska": ([*range(72)], Fraction(1001, 24000), ".mkv", 0),
-    "60 fps": ([*range(120)], Fraction(1, 60), ".mp4", 2),
-    "25 fps": ([*range(75)], Fraction(1, 25), ".mp4", 2),
-    "22.1 fps": ([*range(66)], Fraction(10, 221), ".mp4", 0),
-    "variable rate": ([*range(30), *range(30, 120, 3)], Fraction(1, 30), ".mp4", 2),
-    "starts at 1.5 s": ([*range(45, 135)], Fraction(1, 30), ".mp4", 0),
-    "transport stream": ([*range(0, 270000, 3000)], Fraction(1, 90000), ".ts", 2),
-}
-
-
-@pytest.mark.parametrize("name", SOURCES)
-def test_film_to_clip_and_back_shows_the_nearest_source_frame(
-    name, tmp_path, make_film, read_index
-):
-    pts, time_base, suffix, b_frames = SOURCES[name]
-    film = make_film(tmp_path / f"film{suffix}", pts, time_base, b_frames=b_frames)
-    clip = tmp_path / "clip.mp4"
-    with ClipWriter(clip, 192, 96) as writer:
-        for tick, frame in resample_constant((f.time_s, f) for f in decode_film(film)):
-            assert tick == writer.frames
-            writer.write(frame.rgb)
-    shown = read_in_random_order(clip, read_index)
-    times_s = [float(stamp * time_base) for stamp in pts]
-    duration_s = times_s[-1] - times_s[0]
-    assert abs(len(shown) - (duration_s * 25 + 1)) <= 1
-    for tick, index in enumerate(shown):
-        # A millisecond of slack: Matroska's time stamps are whole milliseconds.
-        best_s = min(abs(t - times_s[0] - tick / 25) for t in times_s)
-        assert abs(times_s[index] - times_s[0] - tick / 25) <= best_s + 0.0011
-
-
-def test_a_stream_copied_cut_passes_through_the_clip_exactly(tmp_path, make_film, read_index):
-    whole = make_film(tmp_path / "whole.mp4", range(75), Fraction(1, 25), b_frames=2)
-    cut, clip = tmp_path / "cut.mp4", tmp_path / "clip.mp4"
-    run_ffmpeg(ffmpeg.input(str(whole), ss=0.8).output(str(cut), c="copy"), timeout_s=60)
-    write_clip(clip, (f.rgb for f in decode_film(cut)))
-    assert read_in_random_order(clip, read_index) == list(range(20, 75))
 
 
 def test_clip_holds_what_decord_needs(tmp_path, noise):

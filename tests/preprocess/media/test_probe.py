@@ -124,16 +124,25 @@ def test_a_silent_film_has_no_audio(tmp_path, make_film):
     assert caught.value.reason == FilmReason.NO_AUDIO
 
 
+@pytest.mark.parametrize("name", ["film.mp4", "film.m3u8", "film.sdp", "film.mpd", "film%d.ts"])
 @pytest.mark.parametrize(
     "script",
     [
         "ffconcat version 1.0\nfile {other}\n",
         "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{other}\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\nhttp://127.0.0.1:9/film.ts\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\n"
+        "a=rtpmap:96 H264/90000\n",
+        '<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static">\n'
+        '<Period><AdaptationSet mimeType="video/mp2t"><Representation id="1"><BaseURL>{other}'
+        "</BaseURL></Representation></AdaptationSet></Period></MPD>\n",
+        '<asx version="3.0"><entry><ref href="file://{other}"/></entry></asx>\n',
+        "[Reference]\nRef1=http://127.0.0.1:9/film.asf\n",
     ],
 )
-def test_a_playlist_does_not_open_other_files(script, tmp_path, make_film):
+def test_a_playlist_does_not_open_other_files(script, name, tmp_path, make_film):
     other = make_film(tmp_path / "other.ts", [0, 1, 2])
-    path = tmp_path / "film.mp4"
+    path = tmp_path / name
     path.write_text(script.format(other=other))
     assert reason_of(path) == FilmReason.NOT_MEDIA
 
@@ -225,7 +234,7 @@ def test_start_and_interlacing_are_told(tmp_path, make_film):
     late = probe_film(make_film(tmp_path / "late.mkv", [45, 46, 47]))
     assert late.start_s == pytest.approx(1.5)
     assert not late.interlaced
-    woven = make_film(tmp_path / "woven.mkv", [0, 1, 2], x264_params="tff=1")
+    woven = make_film(tmp_path / "woven.mkv", [0, 1, 2], x264_params="bff=1")
     assert probe_film(woven).interlaced
 
 
