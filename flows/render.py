@@ -25,8 +25,6 @@ from pipeline.stages.rendering import RenderConfig
 from storage.ledger import Ledger
 from storage.store import open_store
 
-RECIPE = "dubbing"
-
 
 @flow(name="render", persist_result=False)
 def render_film(
@@ -38,7 +36,7 @@ def render_film(
     """
     wanted = parse_job(job)
     ledger = Ledger(open_store(store))
-    recipe = preprocess_recipe(RECIPE)
+    recipe = preprocess_recipe(wanted.recipe)
     plan = plan_render(ledger, wanted, recipe)
     run_id = uuid.uuid4().hex
     with one_connection():

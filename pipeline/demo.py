@@ -37,6 +37,7 @@ def demo_job(clips: Mapping[str, str]) -> Job:
     return Job(
         job=JOB,
         run=RUN,
+        recipe="dubbing_demo",
         shots=[
             FilmShot(mode="film", id="dubbed-film", film=clips["film"], performance=performance),
             PortraitShot(

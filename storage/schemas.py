@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 VERSION_FACT = b"e3d.schema_version"
 _TABLE_FACT = b"e3d.table"
 
@@ -50,7 +50,8 @@ def sources_schema() -> pa.Schema:
 def clips_schema(widths: FaceWidths) -> pa.Schema:
     """One row a span of one person in one film, also a span that was filtered out.
 
-    first_frame and last_frame are 25 fps ticks of the film, both inside; face_px is the median
+    person and shot count those of the film; first_frame and last_frame are its 25 fps ticks, both
+    inside; face_px is the median
     height of the face in film pixels; clip_key is the store key of the 256 px clip.
     """
     return _schema(
@@ -59,6 +60,7 @@ def clips_schema(widths: FaceWidths) -> pa.Schema:
             _field("clip_id", pa.string()),
             _field("source_id", pa.string()),
             _field("person", pa.int32()),
+            _field("shot", pa.int32()),
             _field("first_frame", pa.int32()),
             _field("last_frame", pa.int32()),
             _field("frames", pa.int32()),
@@ -80,13 +82,16 @@ def frames_schema(widths: FaceWidths) -> pa.Schema:
 
     landmarks are 68 (x, y) in film px; crop_affine [3,3] row-major takes film px to crop px; angles
     are radians; camera is c2w [4,4] and K [3,3], row-major (EG3D); frame_index counts the film's
-    ticks, clip_frame the frames of the crop clip.
+    ticks, clip_frame the frames of the crop clip. Scores stay where quality rejects a frame:
+    reprojection_iod is reprojection_px in inter-ocular distances, sharpness in edge widths between
+    the eyes, occlusion the covered part of the skin, 0 to 1; reason is quality's, else empty.
     """
     return _schema(
         "frames",
         [
             _field("source_id", pa.string()),
             _known("clip_id", pa.string()),
+            _known("person", pa.int32()),
             _field("frame_index", pa.int32()),
             _known("clip_frame", pa.int32()),
             _field("pts_s", pa.float64()),
@@ -100,9 +105,12 @@ def frames_schema(widths: FaceWidths) -> pa.Schema:
             *_group("translation", 3),
             *_group("camera", 25),
             _known("reprojection_px", pa.float32()),
+            _known("reprojection_iod", pa.float32()),
             _known("score", pa.float32()),
             _known("sharpness", pa.float32()),
+            _known("occlusion", pa.float32()),
             _field("outcome", pa.string()),
+            _field("reason", pa.string()),
         ],
         face_model=widths.face_model,
     )
@@ -166,20 +174,49 @@ def metrics_schema() -> pa.Schema:
 
 
 def ticks_schema() -> pa.Schema:
-    """One row a tick of a film's mezzanine: the time of the source frame that it shows."""
-    return _schema("ticks", [_field("frame_index", pa.int32()), _field("pts_s", pa.float64())])
+    """One row a tick of a film's mezzanine: its shot, and the time of the frame that it shows."""
+    return _schema(
+        "ticks",
+        [
+            _field("frame_index", pa.int32()),
+            _field("pts_s", pa.float64()),
+            _field("shot", pa.int32()),
+        ],
+    )
+
+
+def tracks_schema() -> pa.Schema:
+    """One row a track: a face followed without a break, within one shot.
+
+    person counts the film's persons; frames have a face, last_tick is the last of them; embedding
+    is the mean direction of the face's identity embeddings.
+    """
+    return _schema(
+        "tracks",
+        [
+            _field("track", pa.int32()),
+            _field("person", pa.int32()),
+            _field("shot", pa.int32()),
+            _field("first_tick", pa.int32()),
+            _field("last_tick", pa.int32()),
+            _field("frames", pa.int32()),
+            _known("embedding", pa.list_(pa.float32())),
+        ],
+    )
 
 
 def landmarks_schema() -> pa.Schema:
-    """One row a tick of a film; without a face all of its numbers are null.
+    """One row a tick of a film and a face in it; without a face all of its numbers are null.
 
-    box is x, y, x, y of the landmarks' hull, points5 and landmarks are (x, y), mesh is (x, y, z) of
-    478 points, all in film px; score is the backend's confidence.
+    track is null where the face is not followed; box is x, y, x, y of the landmarks' hull, points5
+    and landmarks are (x, y), mesh is (x, y, z) of 478 points, all in film px; score is the
+    backend's confidence. Five-point backends leave landmarks and mesh null.
     """
     return _schema(
         "landmarks",
         [
             _field("frame_index", pa.int32()),
+            _known("track", pa.int32()),
             _field("outcome", pa.string()),
             _known("score", pa.float32()),
             *_group("box", 4, pa.float64()),
@@ -194,8 +231,8 @@ def crops_schema() -> pa.Schema:
     """One row a frame of a crop clip, in the order of the film.
 
     span counts the film's stretches of one face; origin and scale are the alignment (film px, px
-    per decimetre), box_centre and box_side the square that was cut, in film px; sharpness is the
-    variance of the Laplacian.
+    per decimetre), box_centre and box_side the square that was cut, in film px; sharpness is in
+    edge widths between the eyes, occlusion the covered part of the skin, 0 to 1.
     """
     return _schema(
         "crops",
@@ -209,6 +246,7 @@ def crops_schema() -> pa.Schema:
             _field("box_side", pa.float64()),
             *_group("crop_affine", 9, pa.float64()),
             _field("sharpness", pa.float32()),
+            _field("occlusion", pa.float32()),
         ],
     )
 

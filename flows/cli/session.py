@@ -38,6 +38,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write the result as JSON t
 def operating(store: str, *, single_writer: bool) -> Iterator[PrefectServer]:
     """Have a tried store, a Prefect server, and no process left behind however it ends."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # it warns of its own default backend
     with guard_children():
         sweep(scratch_root())  # of commands that were killed: this one may start no worker to do so
         _try_store(store, single_writer=single_writer)

@@ -248,4 +248,9 @@ class Stream:
 
 def _threads(pool: Pool) -> dict[str, str]:
     """Threads of a worker; waiting ones sleep, for on a shared machine spinning slows them all."""
-    return {"OMP_NUM_THREADS": str(pool.threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    threads = str(pool.threads)
+    return {
+        "OMP_NUM_THREADS": threads,
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "OPENCV_FOR_THREADS_NUM": threads,
+    }

@@ -1,73 +1,77 @@
-"""Stage 4 of pre-processing: coefficients and cameras, and with them the film's final tables."""
+"""Stage 4 of pre-processing: coefficients, cameras and a judgement; the film's final tables."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.face_models import (
+    ClipFaces,
+    FaceModelName,
+    identity_of,
+    memory_gib_of,
+    open_face_model,
+)
 from pipeline.face_rows import CLIPS, FRAMES
 from pipeline.stage import Outcome, Resources, Result, Stage, Work
 from pipeline.stages.crop import CROPS
-from pipeline.stages.ingest import TICKS
+from pipeline.stages.face_stretches import Row, Stretch, clip_id_of, spans_of, stretches
+from pipeline.stages.ingest import MEZZANINE, TICKS
 from pipeline.stages.landmarks import LANDMARKS
 from preprocess.crop import Align, Alignment, CropBoxes, CropConfig
 from preprocess.face3d.cameras import CameraMode, camera_labels, smooth_pose
-from preprocess.face3d.mesh478 import SHIPPED, fit_clip, read_mesh478
+from preprocess.landmarks.backend import Rgb
+from preprocess.media.clips import ClipReader
 from preprocess.outcomes import FrameOutcome
-from storage.identity import JSON, digest, digest_file, plain
-from storage.ledger import Commit
-from storage.schemas import (
-    FaceWidths,
-    clips_schema,
-    crops_schema,
-    frames_schema,
-    landmarks_schema,
-    ticks_schema,
+from preprocess.quality.scores import (
+    FrameScores,
+    QualityConfig,
+    QualityReason,
+    frame_reasons,
+    judge_clip,
+    judge_frames,
 )
-from storage.tables import TableWriter, read_rows, read_table, write_table
+from storage.identity import JSON, plain
+from storage.ledger import Commit
+from storage.schemas import clips_schema, frames_schema, ticks_schema
+from storage.tables import TableWriter, read_table, write_table
 
-Row = dict[str, Any]
-
-_WRITE_ROWS = 1024
+Frames = Callable[[Sequence[int]], Iterator[Rgb]]
 
 
 @dataclass(frozen=True)
 class Face3DConfig:
-    """Which camera a dataset carries."""
+    """Which coefficients and which camera a dataset carries, and what a frame must have."""
 
+    face_model: FaceModelName = FaceModelName.MESH478
     camera_mode: CameraMode = CameraMode.EXACT
     crop: CropConfig = field(default_factory=CropConfig)
     """That of the crop stage: where the crop is smoothed, so is the pose (Spec 2.10.4)."""
-
-
-def face_widths() -> FaceWidths:
-    """Return the widths of the shipped face model's coefficients."""
-    face = read_mesh478().face
-    return FaceWidths("mesh478", len(face.identity_IV3), len(face.expression_EV3), 0, 0)
+    quality: QualityConfig = field(default_factory=QualityConfig)
 
 
 class Face3D(Stage):
     """Landmarks and crops in; `frames` and `clips` tables out."""
 
     name = "face3d"
-    version = 1
+    version = 2
     needs = ("ingest", "landmarks", "crop")
-    resources = Resources(cpus=1, memory_gib=1)
-    libraries = ("numpy", "pyarrow")
+    libraries = ("decord", "numpy", "pyarrow", "torch")
 
     config: Face3DConfig
 
+    def __init__(self, config: Face3DConfig) -> None:
+        super().__init__(config)
+        self.resources = Resources(cpus=1, memory_gib=memory_gib_of(config.face_model))
+
     def identity(self) -> JSON:
-        """Camera, smoothing, and the digest of the face model."""
-        return {**plain(self.config), "face_model_sha256": digest_file(SHIPPED)}
+        """Everything in the config, and the digests of the face model's files."""
+        return {**plain(self.config), "face_model": identity_of(self.config.face_model)}
 
     def setup(self) -> None:
         """Load the face model."""
-        self._model = read_mesh478()
-        self._widths = face_widths()
+        self._model = open_face_model(self.config.face_model)
 
     def process(self, batch: Sequence[Work]) -> list[Result]:
         """Fit every kept span of each film."""
@@ -75,108 +79,142 @@ class Face3D(Stage):
 
     def _tabulate(self, work: Work) -> Result:
         commits = work.item.commits
-        tables = {
-            name: work.ledger.fetch(commits[stage].output(name), work.folder)
+        ticks, landmarks, crops = (
+            work.ledger.fetch(commits[stage].output(name), work.folder)
             for stage, name in (("ingest", TICKS), ("landmarks", LANDMARKS), ("crop", CROPS))
-        }
-        pts_s = read_table(tables[TICKS], ticks_schema())["pts_s"].to_pylist()
+        )
+        pts_s = read_table(ticks, ticks_schema())["pts_s"].to_pylist()
         files = {name: work.folder / name for name in (FRAMES, CLIPS)}
-        outcomes: Counter[str] = Counter()
-        identities: dict[str, Any] = {}
-        with TableWriter(files[FRAMES], frames_schema(self._widths)) as frames:
-            for stretch in _stretches(tables, commits["crop"]):
-                identity, rows = self._rows(stretch, work.item.id, pts_s)
+        outcomes = TickOutcomes(len(pts_s))
+        judged: dict[str, JudgedClip] = {}
+        with TableWriter(files[FRAMES], frames_schema(self._model.widths)) as frames:
+            for stretch in stretches(landmarks, crops, commits["crop"]):
+                rows = [_plain_row(row, work.item.id, pts_s) for row in stretch.landmarks]
                 if stretch.clip_id is not None:
-                    identities[stretch.clip_id] = identity
-                outcomes.update(row["outcome"] for row in rows)
+                    judged[stretch.clip_id] = self._fit(stretch, rows, _pictures(work))
+                outcomes.see(rows)
                 frames.write(rows)
                 work.report(rows[-1]["frame_index"] + 1, len(pts_s))
-        clips = _clip_rows(work.item.id, commits["crop"], pts_s, identities)
-        write_table(files[CLIPS], clips, clips_schema(self._widths))
-        return Result(Outcome.OK, counts=dict(outcomes), files=files)
+        clips = _clip_rows(work.item.id, commits["crop"], pts_s, judged)
+        write_table(files[CLIPS], clips, clips_schema(self._model.widths))
+        if not any(clip.reason is QualityReason.NONE for clip in judged.values()):
+            reason = str(next(iter(judged.values())).reason)
+            return Result(Outcome.FILTERED, reason, "no clip of it is good", outcomes.counts())
+        return Result(Outcome.OK, counts=outcomes.counts(), files=files)
 
-    def _rows(
-        self, stretch: "_Stretch", source_id: str, pts_s: Sequence[float]
-    ) -> tuple[Any, list[Row]]:
-        """Return (identity, rows of `frames`) of one stretch of film; identity only for a clip."""
-        plain = [_plain_row(row, source_id, pts_s) for row in stretch.landmarks]
-        if stretch.clip_id is None:
-            return None, plain
-        faces = [
-            (row, landmarks)
-            for row, landmarks in zip(plain, stretch.landmarks, strict=True)
-            if landmarks["mesh"] is not None
-        ]
+    def _fit(self, stretch: Stretch, rows: list[Row], pictures: Frames) -> "JudgedClip":
+        """Fit a clip and judge it; complete its rows of `frames`."""
         crops = stretch.crops
-        meshes_TV3 = np.stack([np.reshape(found["mesh"], (-1, 3)) for _, found in faces])
         ticks_T = np.array([crop["frame_index"] for crop in crops])
         alignment = Alignment(_stack(crops, "origin"), _stack(crops, "scale"))
         boxes = CropBoxes(_stack(crops, "box_centre"), _stack(crops, "box_side"))
-        fitted = fit_clip(self._model, meshes_TV3.astype(np.float64), alignment)
+        faces = _clip_faces(stretch, alignment, lambda: pictures(ticks_T.tolist()))
+        fitted, further = self._model.fit(faces)
+        scores = FrameScores(
+            sharpness=_stack(crops, "sharpness"),
+            occlusion=_stack(crops, "occlusion"),
+            yaw_rad=fitted.angles_T3[:, 1],
+            reprojection=fitted.reprojection_iod_T,
+        )
+        reason = judge_clip(scores, self.config.quality)
+        outcomes = judge_frames(scores, self.config.quality)
+        reasons = frame_reasons(scores, self.config.quality)
         if self.config.crop.align is Align.SMOOTHED:
             fitted = smooth_pose(fitted, ticks_T, self.config.crop.sigma_frames)
         cameras_T25 = camera_labels(fitted, alignment, boxes, self.config.camera_mode)
-        for t, ((row, found), crop) in enumerate(zip(faces, crops, strict=True)):
+        for t, (row, found, crop) in enumerate(zip(rows, stretch.landmarks, crops, strict=True)):
             row |= {
                 "clip_id": stretch.clip_id,
+                "person": stretch.person,
                 "clip_frame": crop["clip_frame"],
-                "landmarks": found["landmarks"],
-                "crop_affine": crop["crop_affine"],
-                "identity": fitted.identity_I,
-                "expression": fitted.expression_TE[t],
-                "angles": fitted.angles_T3[t],
-                "translation": fitted.translation_T3[t],
-                "camera": cameras_T25[t],
                 "reprojection_px": fitted.reprojection_px_T[t],
+                "reprojection_iod": fitted.reprojection_iod_T[t],
                 "sharpness": crop["sharpness"],
-                "outcome": str(FrameOutcome.OK),
+                "occlusion": crop["occlusion"],
+                "outcome": str(_within(reason, outcomes[t])),
+                "reason": str(reasons[t]),
             }
-        return fitted.identity_I, plain
+            if row["outcome"] == FrameOutcome.OK:
+                row |= {
+                    "landmarks": found["landmarks"],
+                    "crop_affine": crop["crop_affine"],
+                    "identity": fitted.identity_I,
+                    "expression": fitted.expression_TE[t],
+                    "angles": fitted.angles_T3[t],
+                    "translation": fitted.translation_T3[t],
+                    "camera": cameras_T25[t],
+                    **{name: _at(values, t) for name, values in further.items()},
+                }
+        return JudgedClip(reason, None if reason else fitted.identity_I)
 
 
 @dataclass(frozen=True)
-class _Stretch:
-    """Neighbouring ticks that belong to one kept span, or to none."""
+class JudgedClip:
+    """What became of a clip: why it is filtered, or whose it is."""
 
-    clip_id: str | None
-    landmarks: list[Row]
-    crops: list[Row]
-
-
-def _stretches(tables: dict[str, Path], crop: Commit) -> Iterator[_Stretch]:
-    """Cut the film's ticks at the ends of kept spans; at most one stretch is held in memory."""
-    by_span: dict[int, list[Row]] = {}
-    for row in read_rows(tables[CROPS], crops_schema()):
-        by_span.setdefault(row["span"], []).append(row)
-    kept = iter([(span, *_ends(crop, span)) for span in sorted(by_span)])
-    span, first, last = next(kept)
-    held: list[Row] = []
-    for row in read_rows(tables[LANDMARKS], landmarks_schema()):
-        tick = row["frame_index"]
-        if held and (tick == first or (tick < first and len(held) == _WRITE_ROWS)):
-            yield _Stretch(None, held, [])
-            held = []
-        held.append(row)
-        if tick == last:
-            yield _Stretch(_clip_id(crop, span), held, by_span[span])
-            held = []
-            span, first, last = next(kept, (-1, 2**62, 2**62))
-    if held:
-        yield _Stretch(None, held, [])
+    reason: QualityReason
+    identity_I: Any
 
 
-def _ends(crop: Commit, span: int) -> tuple[int, int]:
-    facts = _spans(crop)[span]
-    return facts["first_tick"], facts["last_tick"]
+class TickOutcomes:
+    """How each tick of a film ended, whatever number of faces it has."""
+
+    _ORDER = tuple(FrameOutcome)
+
+    def __init__(self, ticks: int) -> None:
+        self._best_T = np.full(ticks, len(self._ORDER) - 1)
+
+    def see(self, rows: Sequence[Row]) -> None:
+        """Take in rows of `frames`."""
+        for row in rows:
+            rank = self._ORDER.index(FrameOutcome(row["outcome"]))
+            tick = row["frame_index"]
+            self._best_T[tick] = min(self._best_T[tick], rank)
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of ticks by outcome; together they are all ticks."""
+        ranks, ticks = np.unique(self._best_T, return_counts=True)
+        return {
+            str(self._ORDER[rank]): count
+            for rank, count in zip(ranks.tolist(), ticks.tolist(), strict=True)
+        }
 
 
-def _spans(crop: Commit) -> list[Row]:
-    spans: Any = crop.info["spans"]
-    return list(spans)
+def _clip_faces(
+    stretch: Stretch, alignment: Alignment, pictures: Callable[[], Iterator[Rgb]]
+) -> ClipFaces:
+    found = stretch.landmarks
+    points = "points5" if found[0]["landmarks"] is None else "landmarks"
+    has_mesh = found[0]["mesh"] is not None
+    return ClipFaces(
+        points_TK2=_stack(found, points).reshape(len(found), -1, 2),
+        mesh_TV3=_stack(found, "mesh").reshape(len(found), -1, 3) if has_mesh else None,
+        alignment=alignment,
+        pictures=pictures,
+    )
 
 
-def _clip_id(crop: Commit, span: int) -> str:
-    return digest([crop.key, span])[:32]
+def _pictures(work: Work) -> Frames:
+    """Give the film's frames by tick; the mezzanine is fetched when a face model wants them."""
+
+    def read(ticks: Sequence[int]) -> Iterator[Rgb]:
+        mezzanine = work.folder / MEZZANINE
+        if not mezzanine.exists():
+            work.ledger.fetch(work.item.commits["ingest"].output(MEZZANINE), work.folder)
+        reader = ClipReader(mezzanine)
+        return (reader[tick] for tick in ticks)
+
+    return read
+
+
+def _within(reason: QualityReason, outcome: FrameOutcome) -> FrameOutcome:
+    """Return how a frame ended, given why its clip is filtered."""
+    return FrameOutcome.OUT_OF_RANGE if reason and outcome is FrameOutcome.OK else outcome
+
+
+def _at(values: Any, frame: int) -> Any:
+    """Return a frame's part of an array [T, ...]; a vector is the clip's, and each frame's."""
+    return values[frame] if values.ndim > 1 else values
 
 
 def _stack(rows: Sequence[Row], column: str) -> Any:
@@ -194,22 +232,25 @@ def _plain_row(found: Row, source_id: str, pts_s: Sequence[float]) -> Row:
         "pts_s": pts_s[found["frame_index"]],
         "score": found["score"],
         "outcome": outcome,
+        "reason": "",
     }
 
 
 def _clip_rows(
-    source_id: str, crop: Commit, pts_s: Sequence[float], identities: dict[str, Any]
+    source_id: str, crop: Commit, pts_s: Sequence[float], judged: dict[str, JudgedClip]
 ) -> list[Row]:
     outputs = {output.name: output for output in crop.outputs}
     rows = []
-    for number, span in enumerate(_spans(crop)):
-        clip_id = _clip_id(crop, number)
+    for number, span in enumerate(spans_of(crop)):
+        clip_id = clip_id_of(crop, number)
         clip = outputs.get(span["clip"])
+        reason = str(judged[clip_id].reason) if clip_id in judged else span["reason"]
         rows.append(
             {
                 "clip_id": clip_id,
                 "source_id": source_id,
-                "person": 0,
+                "person": span["person"],
+                "shot": span["shot"],
                 "first_frame": span["first_tick"],
                 "last_frame": span["last_tick"],
                 "frames": span["frames"],
@@ -218,9 +259,9 @@ def _clip_rows(
                 "face_px": span["face_px"],
                 "clip_key": clip.key if clip else None,
                 "clip_sha256": clip.sha256 if clip else None,
-                "outcome": str(Outcome.OK if clip else Outcome.FILTERED),
-                "reason": span["reason"],
-                "identity": identities.get(clip_id),
+                "outcome": str(Outcome.FILTERED if reason else Outcome.OK),
+                "reason": reason,
+                "identity": judged[clip_id].identity_I if clip_id in judged else None,
             }
         )
     return rows

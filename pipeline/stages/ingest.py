@@ -1,7 +1,7 @@
 """Stage 1 of pre-processing: any film becomes a mezzanine that can be read at random, exactly."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from preprocess.media.decode import DecodedFrame, DecodeReport, decode_film
 from preprocess.media.errors import FilmReason, UnusableFilm
 from preprocess.media.probe import FilmInfo, probe_film
 from preprocess.media.resample import resample_constant
+from preprocess.people.shots import ShotConfig, ShotCounter
 from storage.identity import JSON, plain
 from storage.schemas import ticks_schema
 from storage.tables import write_table
@@ -28,20 +29,21 @@ class IngestConfig:
     """Frames per second of the mezzanine; None keeps every source frame once, as dubbing needs."""
     crf: float = 10
     """x264 quality of the mezzanine: visually lossless, since face crops are made from it."""
+    shots: ShotConfig = field(default_factory=ShotConfig)
 
 
 class Ingest(Stage):
-    """Film in; mezzanine and the source time of every tick out."""
+    """Film in; mezzanine, and shot and source time of every tick, out."""
 
     name = "ingest"
-    version = 1
+    version = 2
     resources = Resources(cpus=1, memory_gib=1)
-    libraries = ("av",)
+    libraries = ("av", "scenedetect")
 
     config: IngestConfig
 
     def identity(self) -> JSON:
-        """Rate and quality."""
+        """Rate, quality, and what counts as a cut."""
         return plain(self.config)
 
     def process(self, batch: Sequence[Work]) -> list[Result]:
@@ -56,10 +58,11 @@ class Ingest(Stage):
                 detail = "its size has changed since it was identified: is it still being written?"
                 raise UnusableFilm(FilmReason.UNREADABLE, detail)
             report = DecodeReport()
-            pts_s = self._write_mezzanine(film, info, report, work)
+            shots = ShotCounter(self.config.shots)
+            pts_s = self._write_mezzanine(film, info, report, shots, work)
         except UnusableFilm as found:
             return unusable(found)
-        ticks = {"frame_index": range(len(pts_s)), "pts_s": pts_s}
+        ticks = {"frame_index": range(len(pts_s)), "pts_s": pts_s, "shot": shots.shots()}
         write_table(work.folder / TICKS, ticks, ticks_schema())
         return Result(
             Outcome.OK,
@@ -70,7 +73,12 @@ class Ingest(Stage):
         )
 
     def _write_mezzanine(
-        self, film: Path, info: FilmInfo, report: DecodeReport, work: Work
+        self,
+        film: Path,
+        info: FilmInfo,
+        report: DecodeReport,
+        shots: ShotCounter,
+        work: Work,
     ) -> list[float]:
         expected = max(1, round((info.duration_s or 0) * (self.config.fps or info.fps)))
         # Where source frames are kept one by one, the mezzanine's own clock is only an index.
@@ -80,6 +88,7 @@ class Ingest(Stage):
         with ClipWriter(path, info.width, info.height, rate, crf=self.config.crf) as writer:
             for frame in self._ticks(decode_film(film, report)):
                 writer.write(frame.rgb)
+                shots.see(frame.rgb)
                 pts_s.append(frame.pts_s)
                 work.report(len(pts_s), max(expected, len(pts_s)))
         return pts_s
@@ -105,4 +114,6 @@ def _facts(info: FilmInfo, report: DecodeReport, frames_out: int) -> dict[str, J
         "frames_in": report.frames,
         "frames_out": frames_out,
         "damage": report.damage,
+        "is_hdr": info.is_hdr,
+        "interlaced": info.interlaced,
     }

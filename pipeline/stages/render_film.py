@@ -86,7 +86,7 @@ class RenderFilm(Stage):
             return Result(Outcome.FAILED, "unrenderable_frames", detail, counts)
         counts["frames_kept"] = total - rendered
         delivered, pictures = work.folder / DELIVERED, BeforeAfter(total)
-        crops = _FaceCrops(work, plan.actor)
+        crops = _FaceCrops(work, plan)
         source = self._choose_source(plan.actor)
         write_film(
             delivered,
@@ -155,13 +155,15 @@ class _Plan:
 
     info: FilmInfo
     pts: list[int]
+    clip_keys: dict[str, str]
     actor: FaceRows
     exp_FE: NDArray[np.float32]
     render_F: NDArray[np.bool_]
 
 
 def _plan(work: Work, shot: FilmShot, film: Path) -> _Plan:
-    actor, performer = faces_of(work, "film"), faces_of(work, "performance")
+    clip_keys, actor = faces_of(work, "film")
+    _, performer = faces_of(work, "performance")
     _, pts = frame_times(film)
     if len(pts) != len(actor):
         raise RuntimeError(f"the film has {len(pts)} frames, and {len(actor)} rows speak of it")
@@ -170,7 +172,7 @@ def _plan(work: Work, shot: FilmShot, film: Path) -> _Plan:
     exp_FE, known_F = retime_expression(
         performer.pts_s_N[seen], performer.expression_NE[seen], at_s_F
     )
-    return _Plan(probe_film(film), pts, actor, exp_FE, actor.ok_N & known_F)
+    return _Plan(probe_film(film), pts, clip_keys, actor, exp_FE, actor.ok_N & known_F)
 
 
 def _sound(work: Work, shot: FilmShot, film: Path, plan: _Plan) -> Path | None:
@@ -192,22 +194,20 @@ def _sound(work: Work, shot: FilmShot, film: Path, plan: _Plan) -> Path | None:
 class _FaceCrops:
     """The film's own crops around the face by frame, and the mask of the face in each."""
 
-    def __init__(self, work: Work, actor: FaceRows) -> None:
-        self._actor = actor
+    def __init__(self, work: Work, plan: "_Plan") -> None:
+        self._actor = plan.actor
         folder = work.folder / "crops"
         folder.mkdir()
-        self._clips = [
-            ClipReader(work.ledger.fetch(output, folder))
-            for output in commit_of(work, "film", "crop").outputs
-            if output.name.endswith(".mp4")
-        ]
-        self.size_px: int = self._clips[0][0].shape[0]
+        outputs = {out.key: out for out in commit_of(work, "film", "crop").outputs}
+        self._clips = {
+            clip_id: ClipReader(work.ledger.fetch(outputs[plan.clip_keys[clip_id]], folder))
+            for clip_id in dict.fromkeys(plan.actor.clip_id_N[plan.actor.ok_N].tolist())
+        }
+        self.size_px: int = next(iter(self._clips.values()))[0].shape[0]
 
     def __getitem__(self, frame: int) -> Rgb:
         """Return the crop [size, size, 3] of a frame that has a face."""
-        clip_id = self._actor.clip_id_N[frame]
-        ids = [name for name in dict.fromkeys(self._actor.clip_id_N.tolist()) if name]
-        return self._clips[ids.index(clip_id)][int(self._actor.clip_frame_N[frame])]
+        return self._clips[self._actor.clip_id_N[frame]][int(self._actor.clip_frame_N[frame])]
 
     def mask(self, frame: int) -> NDArray[np.float32]:
         """Return where the face is in a frame's crop, 0 to 1."""

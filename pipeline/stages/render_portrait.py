@@ -26,7 +26,17 @@ from pipeline.stages.rendering import (
     faces_of,
     grown,
 )
-from preprocess.crop import CropConfig, align_points, crop_affines, crop_boxes, warp_crop
+from preprocess.crop import (
+    Align,
+    CropConfig,
+    align_points,
+    crop_affines,
+    crop_boxes,
+    crop_centres,
+    warp_crop,
+)
+from preprocess.landmarks.backend import observe_all
+from preprocess.landmarks.blazeface import BlazeFace
 from preprocess.landmarks.mediapipe import MediapipeLandmarks
 from preprocess.media.colour import BT709, LIMITED_RANGE
 from preprocess.media.decode import frame_times
@@ -61,9 +71,8 @@ class RenderPortrait(Stage):
     def setup(self) -> None:
         """Find the landmark weights; the network comes with the first shot."""
         self._animators = Animators(self.config.batch)
-        self._landmarks = MediapipeLandmarks(
-            assets.locate(_BACKEND), assets.weights_digest(_BACKEND)
-        )
+        weights = assets.locate(_BACKEND), assets.weights_digest(_BACKEND)
+        self._detector, self._landmarks = BlazeFace(*weights), MediapipeLandmarks(*weights)
 
     def process(self, batch: Sequence[Work]) -> list[Result]:
         """Render each shot."""
@@ -71,6 +80,7 @@ class RenderPortrait(Stage):
 
     def close(self) -> None:
         """Drop the networks."""
+        self._detector.close()
         self._landmarks.close()
 
     def _render(self, work: Work) -> Result:
@@ -81,7 +91,7 @@ class RenderPortrait(Stage):
         source = self._crop(portrait)
         if source is None:
             return Result(Outcome.FAILED, "no_face", "no face in the portrait")
-        performance = faces_of(work, "performance")
+        _, performance = faces_of(work, "performance")
         frames = _stretch(shot, performance)
         if not performance.ok_N[frames].any():
             detail = "no frame with a face in this stretch of the performance"
@@ -111,14 +121,16 @@ class RenderPortrait(Stage):
 
     def _crop(self, portrait: Rgb) -> Rgb | None:
         """Return the nose-centred crop of the largest face, or None."""
-        faces = self._landmarks.detect(portrait)
+        faces = observe_all(portrait, self._detector, self._landmarks)
         if not faces:
             return None
         face = max(
             faces, key=lambda found: float(np.ptp(found.box_xyxy_px.reshape(2, 2), 0).prod())
         )
-        config = CropConfig(size_px=_SIZE_PX)
-        boxes = crop_boxes(align_points(face.points5_px[None]), config)
+        points_152 = face.points5_px[None]
+        alignment = align_points(points_152)
+        centre_12 = crop_centres(alignment, points_152, np.zeros(1, np.int64), CropConfig())
+        boxes = crop_boxes(centre_12, alignment.scale_T, Align.PER_FRAME)
         return warp_crop(portrait, crop_affines(boxes, _SIZE_PX)[0], _SIZE_PX)
 
     def _frames(

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.inference.animator import Animator
+from pipeline.face_models import FaceModelName, widths_of
 from pipeline.face_rows import FaceRows, read_faces
 from pipeline.reports.pictures import jpeg, spread, stack, strip
 from pipeline.stage import Work
-from pipeline.stages.face3d import face_widths
 from pipeline.stages.training import device
 from pipeline.trained import load_network
 from preprocess.media.deliver import DeliverySettings
@@ -70,12 +70,18 @@ class Animators:
         return self._animator
 
 
-def faces_of(work: Work, film: str) -> FaceRows:
-    """Return the face data of one of the shot's films ("film" or "performance")."""
+def faces_of(work: Work, film: str) -> tuple[dict[str, str], FaceRows]:
+    """Return the leading person of one of the shot's films ("film" or "performance").
+
+    Store keys of the clips by clip id, and a row for each frame of the film.
+    """
     folder = work.folder / f"{film}-tables"
     folder.mkdir()
     commit = commit_of(work, film, "face3d")
-    return read_faces(work.ledger, commit, face_widths(), folder)[1]
+    widths = widths_of(FaceModelName(str(work.item.places["face_model"])))
+    clips, rows = read_faces(work.ledger, commit, widths, folder)
+    keys = {clip["clip_id"]: clip["clip_key"] for clip in clips if clip["clip_key"]}
+    return keys, rows.of_person(rows.leading_person())
 
 
 def commit_of(work: Work, film: str, stage: str) -> Commit:

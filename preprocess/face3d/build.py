@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import repeat
 from pathlib import Path
 
 import cv2
@@ -20,10 +21,11 @@ from safetensors.numpy import save
 from preprocess.face3d.learn import NAME, LeftOut, check_left_out, learn
 from preprocess.face3d.mesh478 import Mesh478
 from preprocess.landmarks.backend import Rgb
+from preprocess.landmarks.blazeface import BlazeFace
 from preprocess.landmarks.mediapipe import MediapipeLandmarks
 from preprocess.media.decode import decode_film
 from preprocess.media.errors import UnusableFilm
-from preprocess.tracks import TrackConfig, follow_person
+from preprocess.people.follow import FollowConfig, Follower
 
 Array = npt.NDArray[np.float64]
 
@@ -52,15 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         weights = hashlib.sha256(given.landmarker.read_bytes()).hexdigest()
-        backend = MediapipeLandmarks(given.landmarker, weights)
+        networks = (
+            BlazeFace(given.landmarker, weights),
+            MediapipeLandmarks(given.landmarker, weights),
+        )
         groups = [[film] for film in given.films] + given.same_person
         persons = [
-            np.concatenate([_meshes(film, _sampled(film), backend) for film in group])
+            np.concatenate([_meshes(film, _sampled(film), *networks) for film in group])
             for group in groups
         ]
-        persons += [_meshes(path, iter([_picture(path)]), backend) for path in given.portrait]
+        persons += [_meshes(path, iter([_picture(path)]), *networks) for path in given.portrait]
         model, left_out = learn(persons), check_left_out(persons)
-        given.out.write_bytes(pack(model, left_out, persons, backend.identity()))
+        given.out.write_bytes(pack(model, left_out, persons, networks[1].identity()))
     except (OSError, ValueError, UnusableFilm) as error:
         parser.error(str(error))
     _log.info("%s: %d persons, %s", given.out, len(persons), left_out)
@@ -96,10 +101,13 @@ def pack(
     return save(tensors, metadata={"card": json.dumps(card, sort_keys=True)})
 
 
-def _meshes(path: Path, frames: Iterator[Rgb], backend: MediapipeLandmarks) -> Array:
+def _meshes(
+    path: Path, frames: Iterator[Rgb], detector: BlazeFace, landmarks: MediapipeLandmarks
+) -> Array:
     """Meshes [T,V,3] of the largest face; ValueError if there is none."""
-    ticks = follow_person(frames, backend, TrackConfig())
-    meshes = [tick.face.mesh_px for tick in ticks if tick.face and tick.face.mesh_px is not None]
+    follower = Follower([detector], landmarks, None, FollowConfig(max_faces=1))
+    faces = [tick.sightings[0].face for tick in follower.follow(frames, repeat(0))]
+    meshes = [face.mesh_px for face in faces if face and face.mesh_px is not None]
     if not meshes:
         raise ValueError(f"no face was found in {path}")
     _log.info("%s: %d frames", path.name, len(meshes))

@@ -1,30 +1,24 @@
-"""MediaPipe's face landmarker run by LiteRT: BlazeFace, then a mesh of 478 points with irises.
+"""MediaPipe's face mesh of 478 points run by LiteRT, from a detection or the frame before.
 
-Written from the published behaviour of the bundle (Spec assets.md, a): a letterboxed 128 px
-detector; a square region about the face, turned so that the eyes are level and 1.5 times as large;
-a 256 px mesh network with a presence score. A face just detected is passed through the mesh twice,
-because the region made from a mesh is truer than the one made from a detection.
+Written from the published behaviour of the bundle (Spec assets.md, a): a square region about the
+face, turned so that the eyes are level and 1.5 times as large; a 256 px mesh network with a
+presence score. A face just detected is passed through the mesh twice, because the region made from
+a mesh is truer than the one made from a detection.
 """
 
-import hashlib
-import zipfile
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from ai_edge_litert.interpreter import Interpreter
 
-from preprocess.crop import inverse, transform, warp, warp_crop
-from preprocess.landmarks.backend import FaceObservation, Points, Rgb
-from preprocess.landmarks.blazeface import INPUT_PX, decode_faces
+from preprocess.crop import inverse, transform, warp_crop
+from preprocess.landmarks.backend import Detection, FaceObservation, Points, Rgb
+from preprocess.landmarks.litert import Network, network_of
 from preprocess.landmarks.mesh_points import EYE_CORNERS, MESH_POINTS, five_points, ibug68
 
 _MESH_PX = 256
 _ROI_SCALE = 1.5
-_MIN_DETECTION = 0.5  # the bundle's own defaults
-_MIN_PRESENCE = 0.5
+_MIN_PRESENCE = 0.5  # the bundle's own default
 
 
 class MediapipeLandmarks:
@@ -45,21 +39,10 @@ class MediapipeLandmarks:
         """Name, version of the port, digest of the weights."""
         return {"backend": self.name, "version": self.version, "weights_sha256": self._sha256}
 
-    def detect(self, rgb: Rgb) -> list[FaceObservation]:
-        """Every face of an RGB picture [H,W,3], best detection first, whatever its presence."""
-        to_square = _letterbox(*rgb.shape[:2])
-        square = warp(rgb, to_square, INPUT_PX, INPUT_PX)
-        detector = self._networks["face_detector.tflite"]
-        boxes, logits = detector(square.astype(np.float32) / np.float32(127.5) - 1)
-        faces = decode_faces(boxes[0], logits[0, :, 0], min_score=_MIN_DETECTION)
-        to_film = inverse(to_square)
-        observations = []
-        for box, eyes in zip(faces.boxes_N4, faces.eyes_N22, strict=True):
-            corners = transform(to_film, box.reshape(2, 2) * INPUT_PX)
-            roi = _roi(corners, transform(to_film, eyes * INPUT_PX))
-            first = self._mesh(rgb, roi)
-            observations.append(self._mesh(rgb, _roi_of_mesh(first)))
-        return observations
+    def observe(self, rgb: Rgb, found: Detection) -> FaceObservation:
+        """Return the landmarks of a face just detected, whatever its presence."""
+        first = self._mesh(rgb, _roi(found.box_xyxy_px.reshape(2, 2), found.points_px[:2]))
+        return self._mesh(rgb, _roi_of_mesh(first))
 
     def track(self, rgb: Rgb, previous: FaceObservation) -> FaceObservation | None:
         """Follow a face without a detector: the mesh of the frame before gives the region."""
@@ -67,25 +50,16 @@ class MediapipeLandmarks:
         return found if found.score >= _MIN_PRESENCE else None
 
     def close(self) -> None:
-        """Drop the networks; the next call loads them again."""
-        self.__dict__.pop("_networks", None)
+        """Drop the network; the next call loads it again."""
+        self.__dict__.pop("_network", None)
 
     @cached_property
-    def _networks(self) -> dict[str, "_Network"]:
-        digest = hashlib.sha256(self._task_file.read_bytes()).hexdigest()
-        if digest != self._sha256:
-            raise ValueError(
-                f"{self._task_file} has sha256 {digest}, expected {self._sha256}: "
-                "it is not the face landmarker that was asked for"
-            )
-        with zipfile.ZipFile(self._task_file) as bundle:
-            names = ("face_detector.tflite", "face_landmarks_detector.tflite")
-            return {name: _Network(bundle.read(name)) for name in names}
+    def _network(self) -> Network:
+        return network_of(self._task_file, self._sha256, "face_landmarks_detector.tflite")
 
     def _mesh(self, rgb: Rgb, to_crop: Points) -> FaceObservation:
         crop = warp_crop(rgb, to_crop, _MESH_PX)
-        network = self._networks["face_landmarks_detector.tflite"]
-        points, presence, _ = network(crop.astype(np.float32) / np.float32(255))
+        points, presence, _ = self._network(crop.astype(np.float32) / np.float32(255))
         mesh_V3 = points.reshape(MESH_POINTS, 3).astype(np.float64)
         to_film = inverse(to_crop)
         mesh_V3[:, :2] = transform(to_film, mesh_V3[:, :2])
@@ -98,28 +72,6 @@ class MediapipeLandmarks:
             mesh_px=mesh_V3,
             score=float(1 / (1 + np.exp(-np.clip(presence.item(), -100, 100)))),
         )
-
-
-class _Network:
-    """One tflite network with one input: array [H,W,3] in, its outputs in order out."""
-
-    def __init__(self, content: bytes) -> None:
-        self._interpreter: Any = Interpreter(model_content=content, num_threads=1)
-        self._interpreter.allocate_tensors()
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._outputs = [each["index"] for each in self._interpreter.get_output_details()]
-
-    def __call__(self, picture: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-        self._interpreter.set_tensor(self._input, picture[None])
-        self._interpreter.invoke()
-        return [self._interpreter.get_tensor(index) for index in self._outputs]
-
-
-def _letterbox(height_px: int, width_px: int) -> Points:
-    """Affine that fits a picture into the detector's square, with black bars."""
-    zoom = INPUT_PX / max(height_px, width_px)
-    margin_x, margin_y = (INPUT_PX - zoom * width_px) / 2, (INPUT_PX - zoom * height_px) / 2
-    return np.array([[zoom, 0, margin_x], [0, zoom, margin_y], [0, 0, 1]])
 
 
 def _roi(corners_22: Points, eyes_22: Points) -> Points:

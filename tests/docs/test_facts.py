@@ -14,7 +14,7 @@ from pipeline.job_file import FilmShot, Job, Performance, Policy, PortraitShot
 from pipeline.recipes import PREPROCESS, TRAIN
 from preprocess.media.errors import FilmReason
 from preprocess.outcomes import FrameOutcome
-from preprocess.tracks import SpanReason
+from preprocess.people.spans import SpanReason
 from storage.schemas import FaceWidths, frames_schema
 from tests.docs.pages import PAGES, ROOT, anchors, code_spans, links, subcommand
 

@@ -50,7 +50,8 @@ def film_shot(film: Path, performance: Path, **more: Any) -> dict[str, Any]:
 
 
 def render(store: Path, *shots: dict[str, Any], **more: Any) -> dict[str, Any]:
-    job = {"job": "job", "run": RUN, "shots": list(shots), "visible_mark": False, **more}
+    job = {"job": "job", "run": RUN, "recipe": "dubbing_demo", "visible_mark": False}
+    job |= {"shots": list(shots), **more}
     return render_film(job=job, store=str(store), ray_address="none")
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from preprocess.source_frame import SourceFrameConfig, choose_source_frame, sharpness
+from preprocess.source_frame import SourceFrameConfig, choose_source_frame
 
 CONFIG = SourceFrameConfig()
 
@@ -30,11 +30,3 @@ def test_without_a_frontal_frame_the_most_frontal_one_is_taken() -> None:
 def test_no_frames_are_refused() -> None:
     with pytest.raises(ValueError, match="no frame"):
         choose_source_frame(np.zeros((0, 3)), np.zeros(0), CONFIG, 0)
-
-
-def test_sharpness_falls_with_blur_and_is_zero_for_a_flat_picture() -> None:
-    rng = np.random.default_rng(0)
-    noisy = rng.integers(0, 256, (32, 32, 3), np.uint8)
-    soft = ((noisy.astype(int) + np.roll(noisy, 1, 0) + np.roll(noisy, 1, 1)) // 3).astype(np.uint8)
-    assert sharpness(noisy) > sharpness(soft) > 0
-    assert sharpness(np.full((32, 32, 3), 90, np.uint8)) == 0

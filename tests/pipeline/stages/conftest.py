@@ -39,7 +39,8 @@ class Small:
 
     def frames(self, film: str) -> Any:
         schema = frames_schema(self.version.kind.widths)
-        return read_table(self.output(film, "face3d", "frames.parquet"), schema)
+        table = read_table(self.output(film, "face3d", "frames.parquet"), schema)
+        return table.sort_by("frame_index")
 
     def clips(self, film: str) -> list[dict[str, Any]]:
         schema = clips_schema(self.version.kind.widths)

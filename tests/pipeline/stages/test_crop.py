@@ -13,7 +13,7 @@ from pipeline.stage import StageSpec
 from pipeline.stages.crop import CROPS, Crop, CropStageConfig
 from preprocess.crop import transform
 from preprocess.media.clips import ClipReader
-from preprocess.tracks import TrackConfig
+from preprocess.people.spans import SpanConfig
 from storage.schemas import crops_schema
 from storage.tables import read_table
 
@@ -67,7 +67,7 @@ def test_spans_that_are_too_short_or_too_small_are_filtered_with_the_reason(
     bench: Any, short_man: Path, tmp_path: Path
 ) -> None:
     film = cut(short_man, tmp_path / "a.mp4", 0, 0.5)
-    assert CropStageConfig().spans == TrackConfig()
+    assert CropStageConfig().spans == SpanConfig()
     for changes, reason in (
         ({"min_frames": 25}, "too_short"),
         ({"min_frames": 1, "min_face_px": 2000}, "face_too_small"),

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from small_dataset import decode, write_film
 
+from pipeline.face_models import FaceModelName, widths_of
 from pipeline.face_rows import read_faces
 from pipeline.recipes import preprocess_recipe
-from pipeline.stages.face3d import face_widths
 from preprocess.crop import transform
 from preprocess.face3d.mesh478 import read_mesh478
 from preprocess.landmarks.mesh_points import ibug68
@@ -18,7 +18,7 @@ from storage.ledger import Ledger
 
 FILMS = ("man.mp4", "woman.mp4")
 NUMBERS = ("landmarks", "crop_affine", "identity", "expression", "angles", "translation", "camera")
-NUMBERS += ("reprojection_px", "sharpness", "clip_id", "clip_frame")
+SCORES = ("reprojection_px", "reprojection_iod", "sharpness", "occlusion", "clip_id", "clip_frame")
 WORLD_PER_DM = 0.27
 
 
@@ -33,7 +33,8 @@ def test_every_tick_has_a_row_whole_or_empty(small: Any, film: str) -> None:
     for row in rows:
         known = {row[name] is not None for name in NUMBERS}
         assert known == {row["outcome"] == "ok"}
-        for name in NUMBERS[:7]:
+        assert len({row[name] is None for name in SCORES}) == 1
+        for name in NUMBERS:
             assert row[name] is None or np.isfinite(row[name]).all()
 
 
@@ -124,7 +125,9 @@ def test_stretches_without_a_clip_keep_their_rows(
     assert item.commits["crop"].counts == {"spans_ok": 1, "spans_too_short": 1}
     assert item.commits["face3d"].counts == {"ok": 30, "no_face": 20, "out_of_range": 12}
     ledger: Ledger = bench.ledger
-    clips, rows = read_faces(ledger, item.commits["face3d"], face_widths(), tmp_path)
+    clips, rows = read_faces(
+        ledger, item.commits["face3d"], widths_of(FaceModelName.MESH478), tmp_path
+    )
     assert [clip["outcome"] for clip in clips] == ["ok", "filtered"]
     assert clips[1]["clip_key"] is None
     assert (clips[1]["frames"], clips[1]["reason"]) == (12, "too_short")

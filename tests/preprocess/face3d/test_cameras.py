@@ -12,7 +12,7 @@ def test_the_exact_camera_shows_the_face_where_the_crop_has_it(model, make_clip,
     clip = make_clip(model, seed=1, frames=12)
     config = CropConfig(align=align)
     alignment = follow(clip.alignment, np.arange(12), config)
-    boxes = crop_boxes(alignment, config)
+    boxes = crop_boxes(alignment.origin_T2, alignment.scale_T, config.align)
     fit = fit_clip(model, clip.meshes_TV3, alignment)
     shapes = model.face.shape(fit.identity_I, fit.expression_TE)
     film_px = project_film(
@@ -29,7 +29,7 @@ def test_the_exact_camera_shows_the_face_where_the_crop_has_it(model, make_clip,
 def test_eg3d_labels_depend_on_the_pose_alone(model, make_clip):
     clip = make_clip(model, seed=2, frames=4)
     fit = fit_clip(model, clip.meshes_TV3, clip.alignment)
-    boxes = crop_boxes(clip.alignment, CropConfig())
+    boxes = crop_boxes(clip.alignment.origin_T2, clip.alignment.scale_T, Align.PER_FRAME)
     labels = camera_labels(fit, clip.alignment, boxes, CameraMode.EG3D_ORIG)
     np.testing.assert_array_equal(labels, label_eg3d_orig(fit.angles_T3, fit.translation_T3))
 

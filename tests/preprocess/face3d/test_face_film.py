@@ -1,25 +1,40 @@
 """From a real film to camera labels: the parts fit together. Neither face was learned from."""
 
 import hashlib
-from itertools import islice
+from itertools import islice, repeat
 
 import numpy as np
 import pytest
 
 from model.geometry.camera import project_label
-from preprocess.crop import CropConfig, align_points, crop_affines, crop_boxes, transform, warp_crop
+from preprocess.crop import (
+    Align,
+    CropConfig,
+    align_points,
+    crop_affines,
+    crop_boxes,
+    crop_centres,
+    transform,
+    warp_crop,
+)
 from preprocess.face3d.cameras import CameraMode, camera_labels
 from preprocess.face3d.mesh478 import fit_clip
+from preprocess.landmarks.blazeface import BlazeFace
 from preprocess.landmarks.mediapipe import MediapipeLandmarks
 from preprocess.media.decode import decode_film
-from preprocess.tracks import TrackConfig, cut_spans, follow_person
+from preprocess.people.follow import FollowConfig, Follower
+from preprocess.people.spans import SpanConfig, cut_spans
 
 
 @pytest.fixture(scope="module")
-def backend(landmarker_task):
-    return MediapipeLandmarks(
-        landmarker_task, hashlib.sha256(landmarker_task.read_bytes()).hexdigest()
-    )
+def follow(landmarker_task):
+    weights = landmarker_task, hashlib.sha256(landmarker_task.read_bytes()).hexdigest()
+    networks = [BlazeFace(*weights)], MediapipeLandmarks(*weights), None
+
+    def ticks(frames):
+        return Follower(*networks, FollowConfig()).follow(frames, repeat(0))
+
+    return ticks
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +43,8 @@ def frames(face_film):
 
 
 @pytest.fixture(scope="module")
-def span(frames, backend):
-    (only,) = cut_spans(follow_person(frames, backend, TrackConfig()), TrackConfig())
+def span(frames, follow):
+    (only,) = cut_spans(follow(frames), SpanConfig())
     return only
 
 
@@ -37,19 +52,29 @@ def span(frames, backend):
 def fitted(model, span):
     points = np.stack([face.points5_px for _, face in span.faces])
     meshes = np.stack([face.mesh_px for _, face in span.faces])
+    ticks = np.array([tick for tick, _ in span.faces])
     alignment = align_points(points)
-    boxes = crop_boxes(alignment, CropConfig())
+    centres = crop_centres(alignment, points, ticks, CropConfig())
+    boxes = crop_boxes(centres, alignment.scale_T, Align.PER_FRAME)
     return points, meshes, alignment, boxes, fit_clip(model, meshes, alignment)
 
 
 def test_the_whole_film_is_one_span(span):
-    assert (span.first_tick, span.last_tick, span.ok) == (0, 71, True)
+    assert (span.first_tick, span.last_tick, span.is_ok) == (0, 71, True)
     assert len(span.faces) == 72
 
 
-def test_the_crop_is_centred_on_the_nose_as_the_alignment_defines_it(fitted):
+def test_the_nose_is_at_the_middle_of_the_crop(fitted):
+    points, _, _, boxes, _ = fitted
+    nose = transform(crop_affines(boxes, 256), points)[:, 2]
+    assert np.abs(nose - 128).max() < 3
+    assert np.abs(nose - 128).mean() < 0.7
+
+
+def test_about_the_origin_the_nose_lies_as_the_alignment_says(fitted):
     """Spec 2.2.2: 5 px below the centre when frontal, lower as the head is pitched down."""
-    points, _, _, boxes, fit = fitted
+    points, _, alignment, _, fit = fitted
+    boxes = crop_boxes(alignment.origin_T2, alignment.scale_T, Align.PER_FRAME)
     nose = transform(crop_affines(boxes, 256), points)[:, 2] - 128
     assert np.abs(nose[:, 0]).max() < 8
     pitched = 5 + 0.552 * 110 * np.sin(fit.angles_T3[:, 0])
@@ -84,6 +109,6 @@ def test_the_crop_shows_skin_under_the_68_points(frames, span, fitted):
     assert (red > blue).all()
 
 
-def test_landscape_has_no_face(no_face_film, backend):
+def test_landscape_has_no_face(no_face_film, follow):
     some = islice((frame.rgb for frame in decode_film(no_face_film)), 6)
-    assert {tick.outcome for tick in follow_person(some, backend, TrackConfig())} == {"no_face"}
+    assert {tick.outcome for tick in follow(some)} == {"no_face"}

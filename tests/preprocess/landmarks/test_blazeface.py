@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from preprocess.landmarks.blazeface import box_iou, decode_faces
+from preprocess.boxes import box_iou
+from preprocess.landmarks.blazeface import decode_faces
 
 
 def _quiet():

@@ -6,16 +6,29 @@ import numpy as np
 import pytest
 
 from preprocess.crop import transform
+from preprocess.landmarks.backend import observe_all
+from preprocess.landmarks.blazeface import BlazeFace
 from preprocess.landmarks.mediapipe import MediapipeLandmarks
 from preprocess.landmarks.mesh_points import eye_distance
 
 
 @pytest.fixture(scope="module")
-def backend(landmarker_task):
-    digest = hashlib.sha256(landmarker_task.read_bytes()).hexdigest()
-    landmarks = MediapipeLandmarks(landmarker_task, digest)
+def weights(landmarker_task):
+    return landmarker_task, hashlib.sha256(landmarker_task.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def backend(weights):
+    landmarks = MediapipeLandmarks(*weights)
     yield landmarks
     landmarks.close()
+
+
+@pytest.fixture(scope="module")
+def detect(weights, backend):
+    detector = BlazeFace(*weights)
+    yield lambda picture: observe_all(picture, detector, backend)
+    detector.close()
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +37,8 @@ def portrait(portrait_png):
 
 
 @pytest.fixture(scope="module")
-def face(backend, portrait):
-    (found,) = backend.detect(portrait)
+def face(detect, portrait):
+    (found,) = detect(portrait)
     return found
 
 
@@ -54,7 +67,7 @@ def test_depth_is_on_the_scale_of_the_picture_and_grows_away(face):
 
 
 @pytest.mark.parametrize(("zoom", "degrees"), [(1.0, 25), (1.0, -40), (0.5, 0), (2.7, 10)])
-def test_the_mesh_turns_and_grows_with_the_picture(backend, portrait, face, zoom, degrees):
+def test_the_mesh_turns_and_grows_with_the_picture(detect, portrait, face, zoom, degrees):
     turn = np.deg2rad(degrees)
     affine = np.eye(3)
     affine[:2, :2] = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
@@ -63,16 +76,16 @@ def test_the_mesh_turns_and_grows_with_the_picture(backend, portrait, face, zoom
     shifted = affine.copy()
     shifted[:2, 2] += affine[:2, :2] @ [0.5, 0.5] - 0.5
     moved = cv2.warpAffine(portrait, shifted[:2], (side, side), flags=cv2.INTER_AREA)
-    (found,) = backend.detect(moved)
+    (found,) = detect(moved)
     expected = transform(affine, face.mesh_px[:, :2])
     assert _apart(expected, found.mesh_px) < 0.03
     assert np.ptp(found.mesh_px[:, 2]) == pytest.approx(zoom * np.ptp(face.mesh_px[:, 2]), rel=0.1)
 
 
-def test_tracking_agrees_with_detection_and_survives_motion(backend, portrait, face):
+def test_tracking_agrees_with_detection_and_survives_motion(backend, detect, portrait, face):
     moved = np.roll(portrait, (4, 9), axis=(0, 1))
     tracked = backend.track(moved, face)
-    (detected,) = backend.detect(moved)
+    (detected,) = detect(moved)
     assert _apart(tracked.mesh_px, detected.mesh_px) < 0.02
     np.testing.assert_allclose(tracked.points5_px - face.points5_px, [[9, 4]] * 5, atol=1)
 
@@ -90,23 +103,26 @@ def test_a_face_without_a_mesh_cannot_be_followed(backend, portrait, face):
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 700), (700, 2), (90, 90)])
 @pytest.mark.parametrize("level", [0, 255])
-def test_flat_pictures_of_any_size_have_no_face(backend, shape, level):
-    assert backend.detect(np.full((*shape, 3), level, np.uint8)) == []
+def test_flat_pictures_of_any_size_have_no_face(detect, shape, level):
+    assert detect(np.full((*shape, 3), level, np.uint8)) == []
 
 
-def test_the_same_picture_gives_the_same_numbers(backend, landmarker_task, portrait, face):
-    digest = backend.identity()["weights_sha256"]
-    (again,) = MediapipeLandmarks(landmarker_task, digest).detect(portrait)
+def test_the_same_picture_gives_the_same_numbers(weights, portrait, face):
+    (again,) = observe_all(portrait, BlazeFace(*weights), MediapipeLandmarks(*weights))
     np.testing.assert_array_equal(again.mesh_px, face.mesh_px)
 
 
 def test_identity_needs_no_weights():
     identity = MediapipeLandmarks(Path("nowhere"), "abc").identity()
     assert identity == {"backend": "mediapipe", "version": "1", "weights_sha256": "abc"}
+    identity = BlazeFace(Path("nowhere"), "abc").identity()
+    assert identity == {"detector": "blazeface", "version": "1", "weights_sha256": "abc"}
 
 
-def test_other_weights_are_refused(tmp_path, portrait):
+def test_other_weights_are_refused(tmp_path, portrait, face):
     file = tmp_path / "other.task"
     file.write_bytes(b"something else")
     with pytest.raises(ValueError, match="sha256"):
-        MediapipeLandmarks(file, "abc").detect(portrait)
+        BlazeFace(file, "abc").find(portrait)
+    with pytest.raises(ValueError, match="sha256"):
+        MediapipeLandmarks(file, "abc").track(portrait, face)
