@@ -23,8 +23,8 @@ from preprocess.crop import (
     warp_crop,
 )
 from preprocess.face3d.mesh478 import SHIPPED
-from preprocess.landmarks.backend import FaceObservation
-from preprocess.media.clips import ClipReader, ClipWriter
+from preprocess.landmarks.backend import FaceObservation, Rgb
+from preprocess.media.clips import ClipWriter, read_in_order
 from preprocess.outcomes import FrameOutcome
 from preprocess.people.follow import Sighting, Tick
 from preprocess.people.spans import Span, SpanConfig, cut_spans
@@ -72,7 +72,7 @@ class Crop(Stage):
         table = work.ledger.fetch(commits["landmarks"].output(LANDMARKS), work.folder)
         tracks = _tracks(work.ledger.fetch(commits["landmarks"].output(TRACKS), work.folder))
         mezzanine = work.ledger.fetch(commits["ingest"].output(MEZZANINE), work.folder)
-        reader = ClipReader(mezzanine)
+        ticks = commits["ingest"].counts["frames_out"]
         files: dict[str, Path] = {CROPS: work.folder / CROPS}
         spans: list[dict[str, JSON]] = []
         reasons: Counter[str] = Counter()
@@ -83,8 +83,8 @@ class Crop(Stage):
                 spans.append(_describe(span, tracks[span.track], clip))
                 if clip is not None:
                     files[clip] = work.folder / clip
-                    crops.write(self._write_clip(reader, span, number, files[clip]))
-                work.report(span.last_tick + 1, len(reader))
+                    crops.write(self._write_clip(mezzanine, span, number, files[clip]))
+                work.report(span.last_tick + 1, ticks)
         if len(files) == 1:
             first_reason = spans[0]["reason"] if spans else "no_face"
             detail = "no stretch of it can be used"
@@ -92,7 +92,7 @@ class Crop(Stage):
         return Result(Outcome.OK, counts=dict(reasons), files=files, info={"spans": [*spans]})
 
     def _write_clip(
-        self, reader: ClipReader, span: Span, number: int, path: Path
+        self, mezzanine: Path, span: Span, number: int, path: Path
     ) -> list[dict[str, Any]]:
         """Write the clip of a span; return one row per frame of it."""
         ticks_T = np.array([index for index, _ in span.faces])
@@ -104,8 +104,8 @@ class Crop(Stage):
         affine_T33 = crop_affines(boxes, size_px)
         looks = ClipLooks()
         with ClipWriter(path, size_px, size_px, self.config.fps, crf=self.config.crf) as writer:
-            for frame, (tick, face) in enumerate(span.faces):
-                crop = warp_crop(reader[tick], affine_T33[frame], size_px)
+            for frame, (rgb, face) in enumerate(_pictures(mezzanine, span)):
+                crop = warp_crop(rgb, affine_T33[frame], size_px)
                 writer.write(crop)
                 looks.see(crop, affine_T33[frame], face)
         columns = {
@@ -121,6 +121,15 @@ class Crop(Stage):
             "occlusion": looks.occlusion(),
         }
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _pictures(mezzanine: Path, span: Span) -> Iterator[tuple[Rgb, FaceObservation]]:
+    """Give the span's frames with a face, and the face; those in gaps are passed over."""
+    faces = dict(span.faces)
+    frames = read_in_order(mezzanine, span.first_tick, span.last_tick)
+    for tick, rgb in enumerate(frames, span.first_tick):
+        if tick in faces:
+            yield rgb, faces[tick]
 
 
 def _describe(span: Span, track: Mapping[str, Any], clip: str | None) -> dict[str, JSON]:

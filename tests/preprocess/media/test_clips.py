@@ -7,7 +7,13 @@ import ffmpeg
 import numpy as np
 import pytest
 
-from preprocess.media.clips import KEYFRAME_INTERVAL, BrokenClip, ClipReader, ClipWriter
+from preprocess.media.clips import (
+    KEYFRAME_INTERVAL,
+    BrokenClip,
+    ClipReader,
+    ClipWriter,
+    read_in_order,
+)
 from preprocess.media.ffmpeg import run_ffmpeg
 
 
@@ -32,6 +38,43 @@ def read_in_random_order(path, read_index):
 def noise():
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, (64, 96, 3), np.uint8) for _ in range(25)]
+
+
+@pytest.mark.parametrize("fps", [25, Fraction(30000, 1001), 60])
+@pytest.mark.parametrize(
+    ("first", "last"), [(0, None), (0, 0), (9, 11), (10, 24), (37, 44), (44, 44)]
+)
+def test_frames_in_order_from_anywhere_are_the_right_ones(
+    first, last, fps, tmp_path, paint, read_index
+):
+    path = write_clip(tmp_path / "clip.mp4", map(paint, range(45)), fps)
+    shown = [read_index(frame) for frame in read_in_order(path, first, last)]
+    assert shown == list(range(first, 45 if last is None else last + 1))
+
+
+def test_both_readers_see_the_same_picture(tmp_path, paint):
+    path = write_clip(tmp_path / "clip.mp4", map(paint, range(12)))
+    reader = ClipReader(path)
+    for index, frame in enumerate(read_in_order(path)):
+        off = np.abs(frame.astype(int) - reader[index])
+        assert off.mean() < 1  # chroma is interpolated in different ways
+
+
+@pytest.mark.parametrize(("first", "last"), [(-1, 3), (3, 2), (0, 25), (25, 25)])
+def test_frames_that_are_not_there_are_refused(first, last, tmp_path, noise):
+    path = write_clip(tmp_path / "clip.mp4", noise)
+    with pytest.raises(IndexError, match="of a clip of 25 frames"):
+        next(read_in_order(path, first, last))
+
+
+def test_damage_is_not_passed_over_in_order(tmp_path, noise):
+    path = write_clip(tmp_path / "clip.mp4", noise)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 3000] = bytes(3000)
+    path.write_bytes(content)
+    with pytest.raises(BrokenClip):
+        list(read_in_order(path))
 
 
 @pytest.mark.parametrize("frames", [1, 2, KEYFRAME_INTERVAL, 3 * KEYFRAME_INTERVAL + 1, 120])
