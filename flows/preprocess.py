@@ -13,7 +13,7 @@ from pipeline.dataset import DatasetVersion
 from pipeline.errors import usable_name
 from pipeline.films import find_films, identify_films
 from pipeline.recipes import PreprocessRecipe, preprocess_recipe
-from pipeline.reports.dataset import dataset_report
+from pipeline.reports.dataset import dataset_report, report_key
 from pipeline.stage import Item
 from storage.ledger import Ledger
 from storage.store import open_store
@@ -94,4 +94,4 @@ def _show(store: str, dataset: str, version: DatasetVersion) -> None:
     ledger = Ledger(open_store(store))
     report = dataset_report(ledger, dataset, version)
     artifacts.create_report(f"{dataset}-report", report.markdown(), f"Report of dataset {dataset}")
-    ledger.store.put(f"reports/datasets/{dataset}.html", report.html().encode())
+    ledger.store.put(report_key(dataset), report.html().encode())

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.main import get_command
 
-from flows.cli import assets, crash
+from flows.cli import assets, crash, facemodel
 from flows.cli.demo import demo
 from flows.cli.describe import describe
 from flows.cli.doctor import doctor
@@ -20,6 +20,7 @@ from flows.cli.examples import examples
 from flows.cli.exit_code import ExitCode
 from flows.cli.preprocess import preprocess
 from flows.cli.render import render
+from flows.cli.report import report
 from flows.cli.status import status
 from flows.cli.train import train
 from flows.cli.ui import ui
@@ -62,10 +63,17 @@ app.command(
         "e3d status --store ./e3d-store", "e3d status actors --store ./e3d-store --json"
     )
 )(status)
+app.command(
+    epilog=examples(
+        "e3d report actors --store ./e3d-store",
+        "e3d report actors --store s3://bucket/e3d --out actors.html --json",
+    )
+)(report)
 app.command(epilog=examples("e3d describe", "e3d describe export3d_256 --json"))(describe)
 app.command(epilog=examples("e3d demo", "e3d demo --store s3://bucket/demo"))(demo)
 app.command(epilog=examples("e3d doctor", "e3d doctor --store s3://bucket/e3d"))(doctor)
 app.add_typer(assets.app, name="assets")
+app.add_typer(facemodel.app, name="facemodel")
 app.command(epilog=examples("e3d ui", "E3D_HOME=/data/e3d e3d ui"))(ui)
 
 

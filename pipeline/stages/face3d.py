@@ -99,7 +99,9 @@ class Face3D(Stage):
         write_table(files[CLIPS], clips, clips_schema(self._model.widths))
         if not any(clip.reason is QualityReason.NONE for clip in judged.values()):
             reason = str(next(iter(judged.values())).reason)
-            return Result(Outcome.FILTERED, reason, "no clip of it is good", outcomes.counts())
+            return Result(
+                Outcome.FILTERED, reason, "no clip of it is good", outcomes.counts(), files
+            )
         return Result(Outcome.OK, counts=outcomes.counts(), files=files)
 
     def _fit(self, stretch: Stretch, rows: list[Row], pictures: Frames) -> "JudgedClip":

@@ -1,123 +1,152 @@
-"""Learning the linear face model from the meshes of many persons, and testing it on left-out ones.
+"""Learning the linear face model from the meshes of many persons.
 
-Shapes: T frames, V vertices, D = 3 V, I identity and E expression coefficients. A person is one
-array of meshes [T,V,3] in film px, of all films that show them; a portrait is a person with T = 1.
+Shapes: T frames, V vertices, D = 3 V, I identity and E expression coefficients, F pose features.
+A person is the clips that show them, of all films, each an array of meshes [T,V,3] in film px; a
+portrait is a person with one clip of one frame.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import orth
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse.linalg import eigsh
 from scipy.spatial.transform import Rotation
 
+from model.geometry.camera import angles_of
 from model.geometry.morphable import MorphableFace
 from preprocess.crop import CANONICAL_K3, align_points
-from preprocess.face3d.lift import register, weak_perspective
-from preprocess.face3d.mesh478 import Coefficients, Mesh478, fit_clip
-from preprocess.landmarks.mesh_points import IBUG68_INDEX, eye_distance, five_points
+from preprocess.face3d.lift import Registration, register, weak_perspective
+from preprocess.face3d.mesh478 import NAME, Mesh478, pose_features
+from preprocess.landmarks.mesh_points import IBUG68_INDEX, five_points
 
 Array = npt.NDArray[np.float64]
+Person = Sequence[Array]
 
-NAME = "mesh478"
 IDENTITY = 40  # of some thirty persons; 64 would fit left-out ones 2 % better, 20 12 % worse
 EXPRESSION = 64  # the width that the networks take
 _ROUNDS = 4  # of mean shape and stillness; the mean moves less than 1e-3 dm in the last
-_UPPER_LIP, _LOWER_LIP = 13, 14
+_INDEPENDENT = 1e-6  # singular values below that part of the largest are rounding
+_ORTHOGONAL = 0.01  # cosine; half-precision files keep less than that
+_OPENINGS = ((13, 14), (159, 145), (386, 374))  # inner lips, image-left lids, image-right lids
+_OPENINGS_MIRRORED = [0, 2, 1]
+_POSE_MIRRORED = np.array([1.0, -1.0, -1.0, 1.0, 1.0, 1.0])  # of pitch, yaw, roll and squares
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """How the model does on persons that it has not seen.
+def learn(persons: Sequence[Person]) -> Mesh478:
+    """Mean, bases and pose's part of persons; raises ValueError if they are too few.
 
-    residual_iod: mean reprojection error in inter-ocular distances; residual_iod_worst: of the
-    worst person. angles_share: share of the expression's variance about each person's mean that
-    head angles and their squares predict, with the coefficients of the prediction learned on the
-    others; angles_share_seen: the same with coefficients learned on all. mouth_r: correlation over
-    all frames of the lip gap in the picture with a linear map of the expression, the lip gap of
-    the expression basis.
-    """
-
-    folds: int
-    residual_iod: float
-    residual_iod_worst: float
-    angles_share: float
-    angles_share_seen: float
-    mouth_r: float
-
-
-def learn(persons: Sequence[Array]) -> Mesh478:
-    """Mean, identity and expression bases of persons; raises ValueError if they are too few.
-
+    What a network's mesh does when a head turns, mouth and eyes being held, is taken away first.
     Expression directions are the principal ones of the shapes about each person's mean, every
     person with the same weight. Identity directions are the principal ones of the persons' means,
-    less what their mean expressions account for. Every mesh also enters mirrored, which makes the
+    less what their mean expressions account for; they are orthogonal to each expression along which
+    persons differ no more than their frames do. Every mesh also enters mirrored, which makes the
     mean symmetric and each direction symmetric or antisymmetric.
     """
-    moving = [person for person in persons if len(person) > 1]
-    if len(moving) < 2:
+    if sum(is_filmed(person) for person in persons) < 2:
         raise ValueError("a face model needs the films of at least two persons")
-    weak = [weak_perspective(each, align_points(five_points(each[..., :2]))) for each in persons]
+    weak = [_as_seen(person) for person in persons]
     mean_V3, weight_V, mirror_V = _mean_shape(weak)
     laid = [_lay(each, mean_V3, weight_V) for each in weak]
+    pose_FV3 = _pose_part(persons, laid, mirror_V)
+    posed = [pose_features(angles_of(each.rotation_T33)) for each in laid]
+    shapes = [
+        each.shape_TV3 - np.tensordot(features_TF, pose_FV3, axes=1)
+        for each, features_TF in zip(laid, posed, strict=True)
+    ]
     spread_DD = np.mean(
-        [_scatter(each - each.mean(axis=0), mirror_V) for each in laid if len(each) > 1], axis=0
+        [_scatter(each - each.mean(axis=0), mirror_V) for each in shapes if len(each) > 1], axis=0
     )
     expression_ED = _signed(_principal(spread_DD, EXPRESSION))
     unexplained = np.trace(spread_DD) - (expression_ED**2).sum()
-    means = np.stack([each.mean(axis=0) - mean_V3 for each in laid])
-    identity_DD = _scatter(means, mirror_V) - expression_ED.T @ expression_ED
-    own = np.concatenate([means, _mirrored(means, mirror_V)]).reshape(2 * len(means), -1)
-    span_DK = np.linalg.qr(np.concatenate([own, expression_ED]).T)[0]
-    identity_IK = _principal(span_DK.T @ identity_DD @ span_DK, IDENTITY)
-    identity_ID = _signed(identity_IK @ span_DK.T)
+    means_PV3 = np.stack([each.mean(axis=0) - mean_V3 for each in shapes])
     face = MorphableFace(
         name=NAME,
         digest="",
         mean_V3=mean_V3,
-        identity_IV3=identity_ID.reshape(IDENTITY, -1, 3),
+        identity_IV3=_identity(means_PV3, mirror_V, expression_ED).reshape(IDENTITY, -1, 3),
         expression_EV3=expression_ED.reshape(EXPRESSION, -1, 3),
         landmarks68_L=IBUG68_INDEX,
         card={},
     )
     noise_dm = float(np.sqrt(max(unexplained, 0) / len(spread_DD)))
-    return Mesh478(face, weight_V, noise_dm)
+    return Mesh478(face, pose_FV3, weight_V, noise_dm)
 
 
-def check_left_out(persons: Sequence[Array], folds: int = 4) -> LeftOut:
-    """Learn `folds` times without every folds-th filmed person and measure on those left out."""
-    filmed = [index for index, person in enumerate(persons) if len(person) > 1]
-    miss: list[float] = []
-    unexplained, total = 0.0, 0.0
-    opened, told = [], []
-    for fold in range(folds):
-        held = set(filmed[fold::folds])
-        model = learn([person for index, person in enumerate(persons) if index not in held])
-        fits = {index: _fit(model, persons[index]) for index in filmed}
-        seen = [index for index in filmed if index not in held]
-        angles = [_pose_features(fits[index]) for index in seen]
-        moved = [_about_mean(fits[index].expression_TE) for index in seen]
-        follow = np.linalg.lstsq(np.concatenate(angles), np.concatenate(moved), rcond=None)[0]
-        basis_EV3 = model.face.expression_EV3
-        mouth = basis_EV3[:, _UPPER_LIP, 1] - basis_EV3[:, _LOWER_LIP, 1]
-        for index in sorted(held):
-            fit = fits[index]
-            miss.append(float(fit.reprojection_iod_T.mean()))
-            moving = _about_mean(fit.expression_TE)
-            unexplained += float(((moving - _pose_features(fit) @ follow) ** 2).sum())
-            total += float((moving**2).sum())
-            opened.append(_lip_gap(persons[index]))
-            told.append(fit.expression_TE @ mouth)
-    return LeftOut(
-        folds=folds,
-        residual_iod=float(np.mean(miss)),
-        residual_iod_worst=max(miss),
-        angles_share=1 - unexplained / total,
-        angles_share_seen=_angles_share_seen(persons, filmed),
-        mouth_r=float(np.corrcoef(np.concatenate(opened), np.concatenate(told))[0, 1]),
+def is_filmed(person: Person) -> bool:
+    """Whether a person is seen more than once, so that expression can be learned."""
+    return sum(map(len, person)) > 1
+
+
+def orthogonal_expressions(face: MorphableFace) -> int:
+    """Return how many expression directions are orthogonal to all of identity (cosine < 0.01)."""
+    identity_ID = face.identity_IV3.reshape(len(face.identity_IV3), -1)
+    expression_ED = face.expression_EV3.reshape(len(face.expression_EV3), -1)
+    span_DK = orth(identity_ID.T, rcond=_INDEPENDENT)
+    cosine_E = np.linalg.norm(expression_ED @ span_DK, axis=1)
+    return int((cosine_E < _ORTHOGONAL * np.linalg.norm(expression_ED, axis=1)).sum())
+
+
+def about_clip_means(clips: Sequence[Array]) -> Array:
+    """Deviations from the mean of each clip, one clip after the other."""
+    return np.concatenate([clip - clip.mean(axis=0) for clip in clips])
+
+
+def _as_seen(person: Person) -> Array:
+    meshes_TV3 = np.concatenate(person).astype(np.float64)
+    return weak_perspective(meshes_TV3, align_points(five_points(meshes_TV3[..., :2])))
+
+
+def _pose_part(
+    persons: Sequence[Person], laid: Sequence[Registration], mirror_V: npt.NDArray[np.int64]
+) -> Array:
+    """What the mesh does with the head's angles, within clips: [F,V,3] per pose feature.
+
+    Least squares, every person with the same weight. Who nods while speaking would teach that a
+    nod opens the mouth; so the openings of mouth and eyes are explained together with the angles.
+    """
+    causes, effects = [], []
+    for person, each in zip(persons, laid, strict=True):
+        cuts = np.cumsum([len(clip) for clip in person])[:-1]
+        features_TF = pose_features(angles_of(each.rotation_T33))
+        known = np.concatenate([features_TF, _openings(each.shape_TV3)], axis=1)
+        scale = np.sqrt(len(known))
+        causes.append(about_clip_means(np.split(known, cuts)) / scale)
+        effects.append(about_clip_means(np.split(each.shape_TV3, cuts)) / scale)
+    causes_TC, effects_TV3 = np.concatenate(causes), np.concatenate(effects)
+    turned_TF, opened_TO = np.split(causes_TC, [len(_POSE_MIRRORED)], axis=1)
+    mirrored_TC = np.c_[turned_TF * _POSE_MIRRORED, opened_TO[:, _OPENINGS_MIRRORED]]
+    both_TD = np.concatenate([effects_TV3, _mirrored(effects_TV3, mirror_V)])
+    solved_CD = np.linalg.lstsq(
+        np.concatenate([causes_TC, mirrored_TC]), both_TD.reshape(len(both_TD), -1), rcond=None
+    )[0]
+    pose_FV3: Array = solved_CD[: len(_POSE_MIRRORED)].reshape(-1, *effects_TV3.shape[1:])
+    return pose_FV3
+
+
+def _openings(shapes_TV3: Array) -> Array:
+    """Distances [T,O] between the lips and between the lids of each eye, in decimetres."""
+    gaps = [shapes_TV3[:, upper] - shapes_TV3[:, lower] for upper, lower in _OPENINGS]
+    distances: Array = np.linalg.norm(np.stack(gaps, axis=1), axis=-1)
+    return distances
+
+
+def _identity(means_PV3: Array, mirror_V: npt.NDArray[np.int64], expression_ED: Array) -> Array:
+    """Identity directions [I,D] of the persons' means about the common one."""
+    between_DD = _scatter(means_PV3, mirror_V)
+    variance_E = (expression_ED**2).sum(axis=1)
+    between_E = np.einsum("ed,ed->e", expression_ED @ between_DD, expression_ED) / variance_E
+    is_alone_E = between_E <= variance_E
+    alone_ND = expression_ED[is_alone_E] / np.sqrt(variance_E[is_alone_E, None])
+    own_ND = np.concatenate([means_PV3, _mirrored(means_PV3, mirror_V)]).reshape(
+        -1, len(between_DD)
     )
+    own_ND -= own_ND @ alone_ND.T @ alone_ND
+    span_DK = orth(np.concatenate([own_ND, expression_ED[~is_alone_E]]).T, rcond=_INDEPENDENT)
+    identity_DD = between_DD - expression_ED.T @ expression_ED
+    identity_IK = _principal(span_DK.T @ identity_DD @ span_DK, IDENTITY)
+    return _signed(identity_IK @ span_DK.T)
 
 
 def _mean_shape(weak: Sequence[Array]) -> tuple[Array, Array, npt.NDArray[np.int64]]:
@@ -126,7 +155,7 @@ def _mean_shape(weak: Sequence[Array]) -> tuple[Array, Array, npt.NDArray[np.int
     weight_V = np.ones(len(mean_V3))
     mirror_V = np.arange(len(mean_V3))
     for turn in range(_ROUNDS):
-        laid = [_lay(each, mean_V3, weight_V) for each in weak]
+        laid = [_lay(each, mean_V3, weight_V).shape_TV3 for each in weak]
         mean_V3 = np.mean([each.mean(axis=0) for each in laid], axis=0)
         if turn == 0:
             mirror_V = _mirror_index(_onto_canonical(mean_V3))
@@ -141,10 +170,10 @@ def _mean_shape(weak: Sequence[Array]) -> tuple[Array, Array, npt.NDArray[np.int
     return mean_V3, weight_V, mirror_V
 
 
-def _lay(weak_TV3: Array, mean_V3: Array, weight_V: Array) -> Array:
+def _lay(weak_TV3: Array, mean_V3: Array, weight_V: Array) -> Registration:
     """Lay all meshes of a person over their own mean, which is laid over the common one."""
     own_V3 = register(weak_TV3, mean_V3, weight_V).shape_TV3.mean(axis=0)
-    return register(weak_TV3, own_V3, weight_V).shape_TV3
+    return register(weak_TV3, own_V3, weight_V)
 
 
 def _onto_canonical(shape_V3: Array) -> Array:
@@ -195,34 +224,3 @@ def _signed(rows_ND: Array) -> Array:
     first = np.take_along_axis(rows_ND, large.argmax(axis=1)[:, None], axis=1)
     directions: Array = rows_ND * np.where(first < 0, -1.0, 1.0)
     return directions
-
-
-def _fit(model: Mesh478, meshes_TV3: Array) -> Coefficients:
-    return fit_clip(model, meshes_TV3, align_points(five_points(meshes_TV3[..., :2])))
-
-
-def _angles_share_seen(persons: Sequence[Array], filmed: Sequence[int]) -> float:
-    model = learn(persons)
-    fits = [_fit(model, persons[index]) for index in filmed]
-    angles = np.concatenate([_pose_features(fit) for fit in fits])
-    moved = np.concatenate([_about_mean(fit.expression_TE) for fit in fits])
-    left = moved - angles @ np.linalg.lstsq(angles, moved, rcond=None)[0]
-    return float(1 - (left**2).sum() / (moved**2).sum())
-
-
-def _pose_features(fit: Coefficients) -> Array:
-    return _about_mean(np.c_[fit.angles_T3, fit.angles_T3**2])
-
-
-def _about_mean(values_TC: Array) -> Array:
-    """Deviations from a person's mean, scaled so that every person weighs the same."""
-    deviations: Array = (values_TC - values_TC.mean(axis=0)) / np.sqrt(len(values_TC))
-    return deviations
-
-
-def _lip_gap(meshes_TV3: Array) -> Array:
-    """Distance of the inner lips in the picture, in inter-ocular distances."""
-    flat = meshes_TV3[..., :2]
-    gap = np.linalg.norm(flat[:, _UPPER_LIP] - flat[:, _LOWER_LIP], axis=-1)
-    relative: Array = gap / eye_distance(flat)
-    return relative

@@ -9,8 +9,22 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.reports.page import Film, Report, Section, Table
-from pipeline.reports.pictures import curves, jpeg, scatter, spread, stack, strip, with_points
+from pipeline.reports.page import Film, Picture, Report, Section, Table
+from pipeline.reports.pictures import (
+    Histogram,
+    curves,
+    histograms,
+    joint_histogram,
+    jpeg,
+    percent,
+    percentile_bars,
+    scatter,
+    share_bars,
+    spread,
+    stack,
+    strip,
+    with_points,
+)
 
 SCRIPT = "<script>alert('\"&')</script>"
 NASTY = SCRIPT + "|new\nline"
@@ -120,3 +134,36 @@ def test_plots_are_pictures_with_their_labels() -> None:
     for picture in (line, cloud):
         assert picture.media_type == "image/svg+xml"
         assert ElementTree.fromstring(picture.data).tag.endswith("svg")
+
+
+def coverage_plots() -> list[Picture]:
+    values = np.random.default_rng(0).normal(size=200)
+    gaps = np.where(values > 1, np.nan, values)
+    panel = Histogram("width, px", {"ok": gaps, "none": values[:0]}, {"ok": "red", "none": "blue"})
+    limited = Histogram("width, px", {"ok": values[:0]}, {"ok": "red"}, {"at least 3": 3.0})
+    return [
+        share_bars({"films": {"ok": 3, "odd": 1}, "clips": {"ok": 1}}, {"ok": "green"}, "shares"),
+        histograms([panel, limited], "widths"),
+        histograms([panel], "widths", logarithmic=True),
+        joint_histogram(
+            values, values, "poses", labels=("yaw", "pitch"), half_ranges=(4, 4), cell=1
+        ),
+        percentile_bars(values.reshape(50, 4), "values", x_label="column", y_label="value"),
+    ]
+
+
+def test_coverage_is_plotted_also_of_unknown_and_of_no_values() -> None:
+    for picture in coverage_plots():
+        assert ElementTree.fromstring(picture.data).tag.endswith("svg")
+
+
+def test_the_same_plot_has_the_same_bytes() -> None:
+    assert coverage_plots() == coverage_plots()
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "said"),
+    [(1, 3, "33.3 %"), (0, 5, "0.0 %"), (1, 5000, "< 0.1 %"), (5, 5, "100.0 %")],
+)
+def test_a_small_share_is_told_from_none(part: int, whole: int, said: str) -> None:
+    assert percent(part, whole) == said

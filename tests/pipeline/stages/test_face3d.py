@@ -81,10 +81,11 @@ def test_cameras_are_eg3d_cameras(small: Any, film: str) -> None:
 @pytest.mark.parametrize("film", FILMS)
 def test_the_camera_projects_the_fitted_model_onto_the_landmarks(small: Any, film: str) -> None:
     """By the plain definition of a pinhole camera, none of the product's projections."""
-    face = read_mesh478().face
+    model = read_mesh478()
     errors_px = []
     for row in (row for row in small.frames(film).to_pylist() if row["outcome"] == "ok"):
-        shape = face.shape(np.array(row["identity"]), np.array(row["expression"]))
+        numbers = (np.array(row[name]) for name in ("identity", "expression", "angles"))
+        shape = model.shape(*numbers)
         world = WORLD_PER_DM * ibug68(shape.reshape(-1, 3))
         pose = np.reshape(row["camera"][:16], (4, 4)).astype(float)
         intrinsics = np.reshape(row["camera"][16:], (3, 3)).astype(float)

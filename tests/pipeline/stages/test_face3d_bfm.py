@@ -13,6 +13,7 @@ from pipeline.face_backends import FaceNetworks
 from pipeline.face_models import FaceModelName, widths_of
 from pipeline.recipes import PreprocessRecipe, preprocess_recipe
 from preprocess.quality.scores import QualityConfig
+from storage import assets
 from storage.assets import AssetMissing
 from storage.schemas import frames_schema
 from storage.tables import matrix, read_table
@@ -82,7 +83,25 @@ def test_files_that_are_missing_are_named(users_files: Path) -> None:
         bfm_recipe().kind()
 
 
-def test_it_goes_with_backends_that_have_no_mesh() -> None:
-    paper = preprocess_recipe("paper")
-    five = replace(paper.landmarks, networks=FaceNetworks("insightface", ("scrfd",), None))
-    assert replace(paper, landmarks=five).landmarks is five
+def test_it_goes_with_backends_that_have_no_mesh(
+    bench: Any, short_man: Path, users_files: Path, tmp_path: Path
+) -> None:
+    """SCRFD's five points, in place of a mesh and 68 landmarks."""
+    recipe = bfm_recipe()
+    networks = FaceNetworks("insightface", ("scrfd",), None)
+    try:
+        weights = assets.fetch("scrfd_500m")
+    except assets.AssetError as error:
+        pytest.skip(str(error))
+    (users_files / weights.name).symlink_to(weights)
+    five = replace(recipe, landmarks=replace(recipe.landmarks, networks=networks))
+    (item,) = bench.run(five.stages(), short_man)
+    assert item.ended is None
+    table = read_table(
+        bench.ledger.fetch(item.commits["face3d"].output("frames.parquet"), tmp_path),
+        frames_schema(widths_of(FaceModelName.BFM)),
+    )
+    ok = np.asarray(table["outcome"]) == "ok"
+    assert ok.sum() >= 25
+    assert table["landmarks"].null_count == len(table)
+    assert np.abs(matrix(table, "expression")[ok]).max() > 0

@@ -20,16 +20,22 @@ class MadeClip:
     truth: Coefficients
 
 
-def _make_clip(model: Mesh478, seed: int, frames: int, spread: float = 1.0) -> MadeClip:
-    """Draw a person and frames of them from the model's own statistics."""
+def _make_clip(
+    model: Mesh478, seed: int, frames: int, spread: float = 1.0, nod_rad: float = 0.0
+) -> MadeClip:
+    """Draw a person and frames of them from the model's own statistics.
+
+    nod_rad is how far the head nods with one unit of the first expression, which opens the mouth.
+    """
     rng = np.random.default_rng(seed)
     face = model.face
     identity = rng.normal(size=len(face.identity_IV3))
     expression = spread * rng.normal(size=(frames, len(face.expression_EV3)))
     angles = rng.uniform(-0.35, 0.35, (frames, 3))
+    angles[:, 0] += nod_rad * expression[:, 0]
     translation = rng.normal(0, [0.02, 0.02, 0.2], (frames, 3))
     alignment = Alignment(rng.normal([320, 180], 2, (frames, 2)), rng.normal(70, 1, frames))
-    shapes = face.shape(identity, expression)
+    shapes = model.shape(identity, expression, angles)
     flat = project_film(shapes, angles, translation, alignment.origin_T2, alignment.scale_T)
     depth = (shapes @ np.swapaxes(rotation(angles), -1, -2) + translation[:, None])[..., 2]
     middle = depth.mean(axis=1, keepdims=True)

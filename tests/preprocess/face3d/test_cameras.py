@@ -14,7 +14,7 @@ def test_the_exact_camera_shows_the_face_where_the_crop_has_it(model, make_clip,
     alignment = follow(clip.alignment, np.arange(12), config)
     boxes = crop_boxes(alignment.origin_T2, alignment.scale_T, config.align)
     fit = fit_clip(model, clip.meshes_TV3, alignment)
-    shapes = model.face.shape(fit.identity_I, fit.expression_TE)
+    shapes = model.shape(fit.identity_I, fit.expression_TE, fit.angles_T3)
     film_px = project_film(
         shapes, fit.angles_T3, fit.translation_T3, alignment.origin_T2, alignment.scale_T
     )

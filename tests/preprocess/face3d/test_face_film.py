@@ -84,7 +84,8 @@ def test_about_the_origin_the_nose_lies_as_the_alignment_says(fitted):
 def test_the_exact_camera_lays_the_model_over_the_face(model, fitted):
     _, meshes, alignment, boxes, fit = fitted
     labels = camera_labels(fit, alignment, boxes, CameraMode.EXACT)
-    shown = 256 * project_label(model.face.shape(fit.identity_I, fit.expression_TE), labels)
+    shapes = model.shape(fit.identity_I, fit.expression_TE, fit.angles_T3)
+    shown = 256 * project_label(shapes, labels)
     seen = transform(crop_affines(boxes, 256), meshes[..., :2])
     assert np.linalg.norm(shown - seen, axis=-1).max() < 3
     assert fit.reprojection_iod_T.mean() < 0.005
