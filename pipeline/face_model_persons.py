@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
 
 from pipeline.dataset import DatasetVersion, FilmEntry
 from pipeline.errors import ConfigurationError
@@ -20,9 +18,9 @@ from pipeline.scratch import Scratch
 from pipeline.stages.crop import CROPS
 from pipeline.stages.face_stretches import stretches
 from pipeline.stages.landmarks import LANDMARKS, TRACKS
-from storage.ledger import Commit, Ledger
+from preprocess.people.persons import joined
+from storage.ledger import Ledger
 from storage.schemas import FaceWidths, frames_schema, tracks_schema
-from storage.store import StoreError
 from storage.tables import read_rows, read_table
 
 Array = NDArray[np.float64]
@@ -34,9 +32,6 @@ _MAX_FRAMES = 400
 """Of one person, so that a long film does not outweigh the others."""
 _DOUBTFUL = 0.05
 """Cosine; two persons whose likeness is nearer than this to the limit are told."""
-_FAR = 1e3
-"""Distance of two persons who are seen in one film: no mean with it comes below the limit."""
-
 Frame = tuple[str, int]
 
 
@@ -77,7 +72,7 @@ def cast_of(ledger: Ledger, dataset: DatasetVersion, same_person: float, report:
         scratch.close()
     report(f"{len(dataset.ok_films)} films show {len(found)} persons, film by film")
     likeness_NN = _likeness(found)
-    groups = _joined(likeness_NN, same_person)
+    groups = joined(likeness_NN, same_person)
     persons = [tuple(found[index] for index in group) for group in groups]
     return Cast(
         tuple(_thinned(person) for person in persons),
@@ -120,14 +115,14 @@ def _film_persons(
     frames: dict[int, list[Frame]] = {}
     due_s: dict[str, float] = {}
     columns = ("person", "clip_id", "frame_index", "pts_s", "outcome")
-    faces = ledger.fetch(_commit(ledger, "face3d", film).output(FRAMES), folder)
+    faces = ledger.fetch(ledger.expect("face3d", film.keys["face3d"]).output(FRAMES), folder)
     for row in read_rows(faces, frames_schema(widths), columns):
         clip_id = row["clip_id"]
         if row["outcome"] == "ok" and row["pts_s"] >= due_s.get(clip_id, -np.inf):
             frames.setdefault(row["person"], []).append((clip_id, row["frame_index"]))
             due_s[clip_id] = row["pts_s"] + _STEP_S - 1e-3
     embeddings: dict[int, list[Array]] = {}
-    tracks = ledger.fetch(_commit(ledger, "landmarks", film).output(TRACKS), folder)
+    tracks = ledger.fetch(ledger.expect("landmarks", film.keys["landmarks"]).output(TRACKS), folder)
     for track in read_table(tracks, tracks_schema()).to_pylist():
         if track["embedding"] is not None:
             embeddings.setdefault(track["person"], []).append(np.asarray(track["embedding"]))
@@ -141,8 +136,10 @@ def _film_meshes(
     ledger: Ledger, film: FilmEntry, wanted: dict[str, set[int]], folder: Path
 ) -> dict[str, Array]:
     """Return the wanted meshes of a film by clip; the table is read piece by piece."""
-    landmarks = ledger.fetch(_commit(ledger, "landmarks", film).output(LANDMARKS), folder)
-    crop = _commit(ledger, "crop", film)
+    landmarks = ledger.fetch(
+        ledger.expect("landmarks", film.keys["landmarks"]).output(LANDMARKS), folder
+    )
+    crop = ledger.expect("crop", film.keys["crop"])
     found: dict[str, Array] = {}
     for stretch in stretches(landmarks, ledger.fetch(crop.output(CROPS), folder), crop):
         if stretch.clip_id is None or stretch.clip_id not in wanted:
@@ -168,23 +165,6 @@ def _likeness(found: Sequence[FilmPerson]) -> Array:
             elif len(one.embeddings_ND) and len(other.embeddings_ND):
                 likeness_NN[a, b] = (one.embeddings_ND @ other.embeddings_ND.T).mean()
     return likeness_NN
-
-
-def _joined(likeness_NN: Array, same_person: float) -> list[list[int]]:
-    """Group persons of films, the most alike first, while their mean likeness is large enough.
-
-    In the order of each group's first.
-    """
-    if len(likeness_NN) < 2:
-        return [[index] for index in range(len(likeness_NN))]
-    apart_NN = np.where(np.isfinite(likeness_NN), 1 - likeness_NN, _FAR)
-    np.fill_diagonal(apart_NN, 0)
-    tree = linkage(squareform((apart_NN + apart_NN.T) / 2, checks=False), "average")
-    labels = fcluster(tree, 1 - same_person, "distance").tolist()
-    groups: dict[int, list[int]] = {}
-    for index, label in enumerate(labels):
-        groups.setdefault(label, []).append(index)
-    return list(groups.values())
 
 
 def _doubts(
@@ -225,12 +205,3 @@ def _thinned(person: Sequence[FilmPerson]) -> tuple[FilmPerson, ...]:
         thinned.append(FilmPerson(each.film, each.number, frames, each.embeddings_ND))
         first += len(each.frames)
     return tuple(thinned)
-
-
-def _commit(ledger: Ledger, stage: str, film: FilmEntry) -> Commit:
-    commit = ledger.find(stage, film.keys[stage])
-    if commit is None:
-        raise StoreError(
-            f"{ledger.store.url} lists {stage}/{film.keys[stage]} in a dataset, and lost it"
-        )
-    return commit

@@ -6,8 +6,7 @@ from model.training.data import Clip
 from pipeline.dataset import DatasetVersion
 from pipeline.face_rows import read_faces
 from preprocess.media.clips import ClipReader
-from storage.ledger import Commit, Ledger
-from storage.store import StoreError
+from storage.ledger import Ledger
 
 
 def training_clips(ledger: Ledger, dataset: DatasetVersion, folder: Path) -> list[Clip]:
@@ -20,8 +19,8 @@ def training_clips(ledger: Ledger, dataset: DatasetVersion, folder: Path) -> lis
     for film in dataset.ok_films:
         film_folder = folder / film.source_id
         film_folder.mkdir()
-        faces = _commit(ledger, "face3d", film.keys)
-        by_key = {output.key: output for output in _commit(ledger, "crop", film.keys).outputs}
+        faces = ledger.expect("face3d", film.keys["face3d"])
+        by_key = {output.key: output for output in ledger.expect("crop", film.keys["crop"]).outputs}
         clip_rows, rows = read_faces(ledger, faces, dataset.kind.widths, film_folder)
         for clip in clip_rows:
             if clip["outcome"] != "ok":
@@ -38,12 +37,3 @@ def training_clips(ledger: Ledger, dataset: DatasetVersion, folder: Path) -> lis
                 )
             )
     return clips
-
-
-def _commit(ledger: Ledger, stage: str, keys: dict[str, str]) -> Commit:
-    commit = ledger.find(stage, keys[stage])
-    if commit is None:
-        raise StoreError(
-            f"{ledger.store.url} lists {stage}/{keys[stage]} in a dataset, and lost it"
-        )
-    return commit

@@ -86,6 +86,13 @@ class Ledger:
         except ValueError as error:
             raise StoreError(f"{self.store.uri(record)} cannot be read: {error}") from error
 
+    def expect(self, stage: str, key: str) -> Commit:
+        """Return a commit that another one lists. Raises StoreError where the store has lost it."""
+        commit = self.find(stage, key)
+        if commit is None:
+            raise StoreError(f"{self.store.url} lists {stage}/{key}, and lost it")
+        return commit
+
     def committed(self, stage: str) -> set[str]:
         """Keys of all commits of a stage, by one listing."""
         folder = f"ledger/{check_name(stage, 'stage')}/"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.dataset import DatasetVersion, FilmEntry
 from pipeline.face_rows import FRAMES
 from pipeline.reports.pictures import Image, spread
-from pipeline.reports.survey import ClipFacts, commit_of, has_output
+from pipeline.reports.survey import ClipFacts, has_output
 from pipeline.stages.crop import CROPS
 from pipeline.stages.face_stretches import spans_of
 from pipeline.stages.ingest import MEZZANINE
@@ -68,7 +68,7 @@ def view_clip(
     ledger: Ledger, version: DatasetVersion, clip: ClipFacts, at_most: int, folder: Path
 ) -> ClipView:
     """Read up to `at_most` frames of a clip, spread over those rejected and those not."""
-    crop = commit_of(ledger, clip.film, "crop")
+    crop = ledger.expect("crop", clip.film.keys["crop"])
     span = spans_of(crop)[clip.number]
     reader = ClipReader(ledger.fetch(crop.output(span["clip"]), folder))
     ends = _ends(ledger, version, clip, folder, len(reader))
@@ -128,7 +128,7 @@ def film_frame(ledger: Ledger, film: FilmEntry, tick: int | None, folder: Path) 
     """
     if "ingest" not in film.keys:
         return None
-    ingest = commit_of(ledger, film, "ingest")
+    ingest = ledger.expect("ingest", film.keys["ingest"])
     if not has_output(ingest, MEZZANINE) or ingest.output(MEZZANINE).size > _MEZZANINE_BYTES:
         return None
     try:
@@ -157,7 +157,7 @@ def _ends(
     """Return outcome and reason of every frame of a clip."""
     lost = {"outcome": FrameOutcome.OUT_OF_RANGE, "reason": clip.row["reason"]}
     ends = [lost] * frames
-    faces = commit_of(ledger, clip.film, "face3d")
+    faces = ledger.expect("face3d", clip.film.keys["face3d"])
     if has_output(faces, FRAMES):
         table = ledger.fetch(faces.output(FRAMES), folder)
         columns = ("clip_id", "clip_frame", "outcome", "reason")
@@ -170,7 +170,7 @@ def _ends(
 def _landmark_rows(
     ledger: Ledger, film: FilmEntry, folder: Path, is_wanted: Callable[[dict[str, Any]], bool]
 ) -> Iterator[dict[str, Any]]:
-    commit = commit_of(ledger, film, "landmarks")
+    commit = ledger.expect("landmarks", film.keys["landmarks"])
     if not has_output(commit, LANDMARKS):
         return
     path = folder / LANDMARKS

@@ -16,7 +16,6 @@ from pipeline.stages.face_stretches import clip_id_of, spans_of
 from preprocess.outcomes import FrameOutcome
 from storage.ledger import Commit, Ledger
 from storage.schemas import clips_schema, frames_schema
-from storage.store import StoreError
 from storage.tables import read_rows
 
 WORST_CLIPS = 24
@@ -141,16 +140,6 @@ def survey_dataset(ledger: Ledger, name: str, version: DatasetVersion) -> Survey
     return Survey(name, version, films, worst_clips, sampler.sample())
 
 
-def commit_of(ledger: Ledger, film: FilmEntry, stage: str) -> Commit:
-    """Return a film's commit. Raises StoreError where the store has lost it."""
-    commit = ledger.find(stage, film.keys[stage])
-    if commit is None:
-        raise StoreError(
-            f"{ledger.store.url} lists {stage}/{film.keys[stage]} in a dataset, and lost it"
-        )
-    return commit
-
-
 def has_output(commit: Commit, name: str) -> bool:
     """Whether a commit has an output of this name."""
     return any(output.name == name for output in commit.outputs)
@@ -164,7 +153,9 @@ class _FilmTables:
     ) -> None:
         self._ledger, self._film, self._folder = ledger, film, folder
         self._widths = version.kind.widths
-        self._faces = commit_of(ledger, film, "face3d") if "face3d" in film.keys else None
+        self._faces = (
+            ledger.expect("face3d", film.keys["face3d"]) if "face3d" in film.keys else None
+        )
         self._clips = list(self._clip_rows())
 
     def facts(self) -> FilmFacts:
@@ -211,7 +202,7 @@ class _FilmTables:
             yield from read_rows(path, clips_schema(self._widths), _CLIP_COLUMNS)
             return
         # A film whose clips were all filtered may have no tables; what was cut is known from crop.
-        crop = commit_of(self._ledger, self._film, "crop")
+        crop = self._ledger.expect("crop", self._film.keys["crop"])
         keys = {output.name: output.key for output in crop.outputs}
         for number, span in enumerate(spans_of(crop)):
             yield {
@@ -235,7 +226,7 @@ class _FilmTables:
             return self._film.counts
         if self._film.stage != "crop":
             return {}
-        found = Counter(commit_of(self._ledger, self._film, "landmarks").counts)
+        found = Counter(self._ledger.expect("landmarks", self._film.keys["landmarks"]).counts)
         found[FrameOutcome.OUT_OF_RANGE.value] += found.pop("ok", 0)
         return dict(found)
 

@@ -20,7 +20,6 @@ from preprocess.media.deliver import DeliverySettings
 from preprocess.source_frame import SourceFrameConfig
 from storage.identity import JSON, plain
 from storage.ledger import Commit
-from storage.store import StoreError
 
 Rgb = NDArray[np.uint8]
 
@@ -63,7 +62,7 @@ class Animators:
         if self._animator is None or self._key != named["key"]:
             folder = work.folder / "checkpoint"
             folder.mkdir()
-            commit = find_commit(work, named["stage"], named["key"])
+            commit = work.ledger.expect(named["stage"], named["key"])
             network = load_network(work.ledger, commit, folder)
             self._animator = Animator(network, device=device(), batch=self._batch)
             self._key = named["key"]
@@ -87,15 +86,7 @@ def faces_of(work: Work, film: str) -> tuple[dict[str, str], FaceRows]:
 def commit_of(work: Work, film: str, stage: str) -> Commit:
     """Return the commit of a stage of one of the shot's films."""
     keys: Any = work.item.inputs[film]
-    return find_commit(work, stage, keys[stage])
-
-
-def find_commit(work: Work, stage: str, key: str) -> Commit:
-    """Return a commit that the job has seen. Raises StoreError where it is gone."""
-    commit = work.ledger.find(stage, key)
-    if commit is None:
-        raise StoreError(f"{stage}/{key} was in {work.ledger.store.url} when the job began")
-    return commit
+    return work.ledger.expect(stage, keys[stage])
 
 
 class BeforeAfter:

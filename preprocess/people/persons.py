@@ -1,37 +1,52 @@
-"""Who is who in a film: tracks of one person get one number.
+"""Who is who: tracks of one person get one number.
 
-Shapes: N tracks, D numbers of an embedding.
+Shapes: N tracks, or whatever else is joined; D numbers of an embedding.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
 
 from preprocess.people.follow import Track
+
+Array = npt.NDArray[np.float64]
+
+_FAR = 1e9
+"""Distance of two that cannot be one person: no mean with it comes below any limit."""
 
 
 def persons_of(tracks: Sequence[Track], min_likeness: float) -> list[int]:
     """Return a person's number for each track, counted from 0 in the order of appearance.
 
-    Groups of tracks are joined, the most alike first, while the mean cosine between their
-    embeddings is at least `min_likeness`; two faces that are seen at one time are two persons.
-    Without embeddings all tracks that can be one person are.
+    Tracks are joined by the cosines between their embeddings; two faces that are seen at one time
+    are two persons. Without embeddings all tracks that can be one person are.
     """
-    groups = [[number] for number in range(len(tracks))]
-    likeness_NN = _likeness(tracks)
-    while len(tracks) > 1:
-        best = np.unravel_index(int(np.argmax(likeness_NN)), likeness_NN.shape)
-        if not likeness_NN[best] >= min_likeness:
-            break
-        _join(groups, likeness_NN, *sorted(int(side) for side in best))
-    order = sorted((group for group in groups if group), key=min)
-    person_of = {track: person for person, group in enumerate(order) for track in group}
+    groups = joined(_likeness(tracks), min_likeness)
+    person_of = {track: person for person, group in enumerate(groups) for track in group}
     return [person_of[track] for track in range(len(tracks))]
 
 
-def _likeness(tracks: Sequence[Track]) -> npt.NDArray[np.float64]:
-    """Mean cosine [N,N] between tracks, 1 if unknown; -inf where they cannot be one person."""
+def joined(likeness_NN: Array, min_likeness: float) -> list[list[int]]:
+    """Group what is one person: the most alike first, while the mean likeness is large enough.
+
+    What is not finite says that two cannot be one. Groups come in the order of their first.
+    """
+    if len(likeness_NN) < 2:
+        return [[index] for index in range(len(likeness_NN))]
+    apart_NN = np.where(np.isfinite(likeness_NN), 1 - likeness_NN, _FAR)
+    np.fill_diagonal(apart_NN, 0)
+    tree = linkage(squareform((apart_NN + apart_NN.T) / 2, checks=False), "average")
+    groups: dict[int, list[int]] = {}
+    for index, label in enumerate(fcluster(tree, 1 - min_likeness, "distance").tolist()):
+        groups.setdefault(label, []).append(index)
+    return list(groups.values())
+
+
+def _likeness(tracks: Sequence[Track]) -> Array:
+    """Cosine [N,N] between tracks, 1 if unknown; -inf where they cannot be one person."""
     likeness_NN = np.ones((len(tracks), len(tracks)))
     embeddings = [track.embedding_D for track in tracks if track.embedding_D is not None]
     if tracks and len(embeddings) == len(tracks):
@@ -42,13 +57,3 @@ def _likeness(tracks: Sequence[Track]) -> npt.NDArray[np.float64]:
     together_NN = (first_N[:, None] <= last_N) & (first_N <= last_N[:, None])
     likeness_NN[together_NN] = -np.inf
     return likeness_NN
-
-
-def _join(groups: list[list[int]], likeness_NN: npt.NDArray[np.float64], a: int, b: int) -> None:
-    """Join group b into a: their likeness to others is the mean, and impossible stays so."""
-    sizes = len(groups[a]), len(groups[b])
-    mean_N = (sizes[0] * likeness_NN[a] + sizes[1] * likeness_NN[b]) / sum(sizes)
-    likeness_NN[a], likeness_NN[:, a] = mean_N, mean_N
-    likeness_NN[b], likeness_NN[:, b] = -np.inf, -np.inf
-    groups[a] += groups[b]
-    groups[b] = []

@@ -43,6 +43,8 @@ def _commit(ledger: Ledger, folder: Path, data: bytes = b"film") -> Commit:
 def test_a_commit_is_found_as_it_was_made(store: Store, tmp_path: Path) -> None:
     ledger = Ledger(store)
     assert ledger.find("crop", KEY) is None
+    with pytest.raises(StoreError, match="lost it"):
+        ledger.expect("crop", KEY)
     made = _commit(ledger, tmp_path)
     assert Ledger(store).find("crop", KEY) == made
     assert ledger.committed("crop") == {KEY}

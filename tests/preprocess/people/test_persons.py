@@ -32,7 +32,9 @@ def test_two_faces_at_one_time_are_two_persons_however_alike() -> None:
 
 
 def test_without_embeddings_only_faces_at_one_time_are_different_persons() -> None:
-    assert people((0, 9, None), (5, 29, None), (10, 19, None), (30, 39, None)) == [0, 1, 0, 0]
+    found = people((0, 9, None), (5, 29, None), (10, 19, None), (30, 39, None))
+    assert set(found) == {0, 1}
+    assert found[:3] == [0, 1, 0]
     assert people() == []
 
 
