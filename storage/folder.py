@@ -128,7 +128,7 @@ def _make_folder(folder: Path) -> None:
     """Make a folder with its parents, each entry synced, so that a crash cannot lose the path."""
     if folder.is_dir():
         return
-    if os.path.lexists(folder):
+    if os.path.lexists(folder) and not folder.is_dir():  # another writer may have made it by now
         raise StoreError(f"{folder} is an object, so no object can lie below it")
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True)

@@ -20,8 +20,6 @@ from storage.schemas import VERSION_FACT
 Column = Sequence[Any] | np.ndarray[Any, Any]
 Row = Mapping[str, Any]
 
-_ROWS_PER_READ = 1024
-
 
 class SchemaMismatch(Exception):  # noqa: N818  named after the state, not after a mistake
     """A table is not what was asked for: one sentence that names the column and what is wrong."""
@@ -104,17 +102,29 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
 def read_rows(
     path: Path, schema: pa.Schema, columns: Sequence[str] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Read row by row, a piece of the file in memory at a time; vectors come as arrays.
+    """Read row by row, one group of the file in memory at a time; vectors come as arrays.
 
     `columns` are those wanted, all by default. Raises SchemaMismatch as read_table does.
     """
+    with _opened(path, schema) as file:
+        groups = file.num_row_groups
+    for group in range(groups):
+        yield from read_group(path, schema, group, columns)
+
+
+def read_group(
+    path: Path, schema: pa.Schema, group: int, columns: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return the rows that one call of TableWriter.write has written, counted from 0.
+
+    Otherwise as read_rows. Group by group, because Arrow's iteration over a file keeps all that it
+    has read until its end.
+    """
     wanted = schema if columns is None else _only(schema, columns)
     with _opened(path, schema) as file, _damage_said(path):
-        for batch in file.iter_batches(_ROWS_PER_READ, columns=wanted.names):
-            table = _as_asked(path, pa.Table.from_batches([batch]), wanted)
-            values = {name: _values(table, name) for name in wanted.names}
-            for row in range(len(table)):
-                yield {name: column[row] for name, column in values.items()}
+        table = _as_asked(path, file.read_row_group(group, columns=wanted.names), wanted)
+    values = {name: _values(table, name) for name in wanted.names}
+    return [{name: column[row] for name, column in values.items()} for row in range(len(table))]
 
 
 def matrix(table: pa.Table, column: str) -> np.ndarray[Any, Any]:

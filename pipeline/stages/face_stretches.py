@@ -8,7 +8,7 @@ from typing import Any
 from storage.identity import digest
 from storage.ledger import Commit
 from storage.schemas import crops_schema, landmarks_schema
-from storage.tables import read_rows
+from storage.tables import read_group, read_rows
 
 Row = dict[str, Any]
 
@@ -30,12 +30,10 @@ def stretches(landmarks: Path, crops: Path, crop: Commit) -> Iterator[Stretch]:
 
     At most the open clips are held in memory: one of each face in the picture.
     """
-    crops_of: dict[int, list[Row]] = {}
-    for row in read_rows(crops, crops_schema()):
-        crops_of.setdefault(row["span"], []).append(row)
     spans = spans_of(crop)
+    kept = [number for number, span in enumerate(spans) if span["clip"]]  # a group of rows each
     by_track: dict[int, list[int]] = {}
-    for number in sorted(crops_of, key=lambda one: spans[one]["first_tick"]):
+    for number in sorted(kept, key=lambda one: spans[one]["first_tick"]):
         by_track.setdefault(spans[number]["track"], []).append(number)
     held: dict[int, list[Row]] = {}
     loose: list[Row] = []
@@ -51,7 +49,8 @@ def stretches(landmarks: Path, crops: Path, crop: Commit) -> Iterator[Stretch]:
             loose = []
         if span is not None and is_last:
             clip_id, person = clip_id_of(crop, span), spans[span]["person"]
-            yield Stretch(held.pop(span), crops_of.pop(span), clip_id, person)
+            own = read_group(crops, crops_schema(), kept.index(span))
+            yield Stretch(held.pop(span), own, clip_id, person)
     if loose:
         yield Stretch(loose)
 

@@ -105,3 +105,18 @@ def test_a_store_that_is_a_file_is_said_plainly(tmp_path: Path) -> None:
     (tmp_path / "store").write_bytes(b"")
     with pytest.raises(StoreError, match="cannot write"):
         open_store(str(tmp_path / "store")).create("a", b"")
+
+
+def test_a_folder_that_another_writer_makes_meanwhile_is_no_object(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, seen = open_store(str(tmp_path / "store")), os.path.lexists
+    store.put("first", b"")
+
+    def made_meanwhile(path: Path) -> bool:
+        Path(path).mkdir(exist_ok=True)
+        return seen(path)
+
+    monkeypatch.setattr(os.path, "lexists", made_meanwhile)
+    store.put("refs/a", b"1")
+    assert store.get("refs/a") == b"1"

@@ -198,12 +198,12 @@ def test_versions(tmp_path: Path, monkeypatch) -> None:
     """A newer file is refused; a column that an older one did not have yet comes back as nulls."""
     path, schema = tmp_path / "a", ALL["metrics"]
     with monkeypatch.context() as later:
-        later.setattr(schemas, "SCHEMA_VERSION", 2)
+        later.setattr(schemas, "SCHEMA_VERSION", schemas.SCHEMA_VERSION + 1)
         write_table(path, _columns(schema), schemas.metrics_schema())
-    with pytest.raises(SchemaMismatch, match="schema version 2, newer than 1"):
+    with pytest.raises(SchemaMismatch, match="schema version 3, newer than 2"):
         read_table(path, schema)
     write_table(path, _columns(schema), schema)
-    monkeypatch.setattr(schemas, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(schemas, "SCHEMA_VERSION", 3)
     wider = schemas.metrics_schema().append(pa.field("unit", pa.string()))
     assert read_table(path, wider)["unit"].null_count == 5
     demanding = schemas.metrics_schema().append(pa.field("unit", pa.string(), nullable=False))
