@@ -52,7 +52,7 @@ class CropConfig:
     align: Align = Align.PER_FRAME  # per_frame is the published crop; film work wants smoothed
     centre: Centre = Centre.NOSE  # nose-centred as the paper says; origin is EG3D's
     size_px: int = 256  # side of the crop that the networks see
-    sigma_frames: float = 2.0  # takes out the jitter of scale and landmarks, keeps nods
+    sigma_frames: float = 2.0  # smoothed only: takes out the 1..2 % jitter of scale, keeps nods
 
     def __post_init__(self) -> None:
         if self.size_px < 8:
@@ -125,18 +125,13 @@ def crop_centres(
     ticks_T: npt.NDArray[np.int64],
     config: CropConfig,
 ) -> Array:
-    """Middles [T,2] of the crops of one span, in px of the film.
-
-    The way from the origin to the nose is smoothed in any case: it is one point's, and shakes more
-    than the alignment, which is five points'.
-    """
+    """Middles [T,2] of the crops of one span, in px of the film; smoothed as the alignment is."""
     if config.centre is Centre.ORIGIN:
         return alignment.origin_T2
-    unsmoothed = align_points(points5_TK2)
-    way_dm_T2 = (points5_TK2[:, _NOSE] - unsmoothed.origin_T2) / unsmoothed.scale_T[:, None]
-    even_T2 = smooth(way_dm_T2, ticks_T, config.sigma_frames)
-    centre_T2: Array = alignment.origin_T2 + alignment.scale_T[:, None] * even_T2
-    return centre_T2
+    nose_T2 = points5_TK2[:, _NOSE]
+    if config.align is not Align.SMOOTHED:
+        return nose_T2
+    return smooth(nose_T2, ticks_T, config.sigma_frames)
 
 
 def crop_boxes(centre_T2: Array, scale_T: Array, align: Align) -> CropBoxes:
