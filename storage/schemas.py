@@ -228,7 +228,7 @@ def landmarks_schema() -> pa.Schema:
 
 
 def crops_schema() -> pa.Schema:
-    """One row a frame of a crop clip, in the order of the film.
+    """One row a frame of a crop clip, in the order of the film; each span is one group of rows.
 
     span counts the film's stretches of one face; origin and scale are the alignment (film px, px
     per decimetre), box_centre and box_side the square that was cut, in film px; sharpness is in

@@ -1,6 +1,7 @@
 """A face model built from the tables of a store: whose meshes are taken, and what comes of them."""
 
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from storage.schemas import (
     tracks_schema,
 )
 from storage.store import open_store
-from storage.tables import write_table
+from storage.tables import TableWriter
 
 WIDTHS = FaceWidths("mesh478", 40, 64, 0, 0)
 SAME = 0.35
@@ -123,7 +124,9 @@ class MadeStore:
         files = {}
         for name, (rows, schema) in tables.items():
             files[name] = self._folder / f"{stage}-{film}-{name}"
-            write_table(files[name], rows, schema)
+            with TableWriter(files[name], schema) as table:
+                for _, group in groupby(rows, lambda row: row.get("span")):  # as the stage does
+                    table.write(list(group))
         return self.ledger.commit(
             stage,
             f"{stage}-{film}",
