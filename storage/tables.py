@@ -106,25 +106,19 @@ def read_rows(
 
     `columns` are those wanted, all by default. Raises SchemaMismatch as read_table does.
     """
+    wanted = schema if columns is None else _only(schema, columns)
     with _opened(path, schema) as file:
-        groups = file.num_row_groups
-    for group in range(groups):
-        yield from read_group(path, schema, group, columns)
+        for group in range(file.num_row_groups):
+            yield from _group_rows(path, file, wanted, group)
 
 
-def read_group(
-    path: Path, schema: pa.Schema, group: int, columns: Sequence[str] | None = None
-) -> list[dict[str, Any]]:
+def read_group(path: Path, schema: pa.Schema, group: int) -> list[dict[str, Any]]:
     """Return the rows that one call of TableWriter.write has written, counted from 0.
 
-    Otherwise as read_rows. Group by group, because Arrow's iteration over a file keeps all that it
-    has read until its end.
+    Otherwise as read_rows.
     """
-    wanted = schema if columns is None else _only(schema, columns)
-    with _opened(path, schema) as file, _damage_said(path):
-        table = _as_asked(path, file.read_row_group(group, columns=wanted.names), wanted)
-    values = {name: _values(table, name) for name in wanted.names}
-    return [{name: column[row] for name, column in values.items()} for row in range(len(table))]
+    with _opened(path, schema) as file:
+        return _group_rows(path, file, schema, group)
 
 
 def matrix(table: pa.Table, column: str) -> np.ndarray[Any, Any]:
@@ -183,6 +177,16 @@ def _as_asked(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def _only(schema: pa.Schema, columns: Sequence[str]) -> pa.Schema:
     return pa.schema([schema.field(name) for name in columns], metadata=schema.metadata)
+
+
+def _group_rows(
+    path: Path, file: pq.ParquetFile, wanted: pa.Schema, group: int
+) -> list[dict[str, Any]]:
+    """Group by group, because Arrow's own iteration keeps all that it has read until its end."""
+    with _damage_said(path):
+        table = _as_asked(path, file.read_row_group(group, columns=wanted.names), wanted)
+    values = {name: _values(table, name) for name in wanted.names}
+    return [{name: column[row] for name, column in values.items()} for row in range(len(table))]
 
 
 def _values(table: pa.Table, column: str) -> Sequence[Any]:

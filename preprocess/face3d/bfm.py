@@ -26,14 +26,13 @@ from preprocess.crop import Alignment, CropBoxes, crop_affines, warp_crop
 from preprocess.face3d.bfm_files import face_files, read_bfm
 from preprocess.face3d.mesh478 import Coefficients
 from preprocess.face3d.recon_network import CROP_PX, ReconNetwork, read_recon_network
+from preprocess.landmarks.ibug68 import five_of_68
 
 Array = npt.NDArray[np.float64]
 Rgb = npt.NDArray[np.uint8]
 
 VERSION = "1"  # of this port: change it whenever the numbers change
 _BATCH = 16  # crops in one pass; a fixed number, because the last bits depend on it
-_EYE_CORNERS = ((36, 39), (42, 45))  # of the iBUG 68, counted from 0 (Spec 2.2.1)
-_NOSE_AND_MOUTH = (30, 48, 54)
 _INNER = slice(17, 68)  # without the jaw, whose points in a picture slide as the head turns
 
 
@@ -168,9 +167,9 @@ def fit_clip(
         alignment.scale_T,
     )
     if points_TK2.shape[1] == LANDMARKS:
-        five_T52, off_TK2 = _five_points(points_TK2), (projected_TL2 - points_TK2)[:, _INNER]
+        five_T52, off_TK2 = five_of_68(points_TK2), (projected_TL2 - points_TK2)[:, _INNER]
     else:
-        five_T52, off_TK2 = points_TK2, _five_points(projected_TL2) - points_TK2
+        five_T52, off_TK2 = points_TK2, five_of_68(projected_TL2) - points_TK2
     miss_T = np.linalg.norm(off_TK2, axis=-1).mean(axis=-1)
     between_eyes_T = np.linalg.norm(five_T52[:, 0] - five_T52[:, 1], axis=-1)
     return BfmCoefficients(
@@ -183,12 +182,6 @@ def fit_clip(
         texture_X=texture_TX.mean(axis=0),
         gamma_TG=gamma_TG,
     )
-
-
-def _five_points(landmarks_TL2: Array) -> Array:
-    """Eyes (each the mean of its two corners), nose tip and mouth corners [T,5,2]."""
-    eyes = [landmarks_TL2[:, list(corners)].mean(axis=1) for corners in _EYE_CORNERS]
-    return np.stack([*eyes, *(landmarks_TL2[:, index] for index in _NOSE_AND_MOUTH)], axis=1)
 
 
 def _sha256(path: Path) -> str:

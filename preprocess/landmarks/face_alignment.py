@@ -14,6 +14,7 @@ from face_alignment.utils import CENTER_Y_OFFSET, REFERENCE_SCALE, SCALE_FACTOR
 from preprocess.boxes import centre
 from preprocess.crop import Array, inverse, transform, warp_crop
 from preprocess.landmarks.backend import Detection, FaceObservation, Rgb
+from preprocess.landmarks.ibug68 import five_of_68
 from preprocess.weights import check_digest
 
 _MIN_SCORE = 0.3
@@ -80,13 +81,6 @@ class FanLandmarks:
             mesh_px=None,
             score=float(np.clip(peaks.mean() / _PASSES, 0, 1)),
         )
-
-
-def five_of_68(landmarks_682: Array) -> Array:
-    """Eyes, nose tip and mouth corners [...,5,2] of iBUG landmarks [...,68,2] (Spec 2.2.1)."""
-    eyes = [landmarks_682[..., list(corners), :].mean(axis=-2) for corners in ((36, 39), (42, 45))]
-    rest = [landmarks_682[..., point, :] for point in (30, 48, 54)]
-    return np.stack([*eyes, *rest], axis=-2)
 
 
 class _LocalFaceAlignment(FaceAlignment):  # type: ignore[misc]  # the package has no types

@@ -104,7 +104,6 @@ class Track:
     last_tick: int
     face: FaceObservation
     frames: int = 1
-    embedded: int = 0
     embedding_sum: npt.NDArray[np.float64] | None = None
     embedded_tick: int = field(default=-(10**9))
 
@@ -268,7 +267,6 @@ class Follower:
 def _add(track: Track, embedding: npt.NDArray[np.float64], index: int) -> None:
     before = 0 if track.embedding_sum is None else track.embedding_sum
     track.embedding_sum = before + embedding
-    track.embedded += 1
     track.embedded_tick = index
 
 

@@ -8,7 +8,8 @@ import torch
 from made_networks import digest_of, draw_marks, grey_picture, write_fan
 
 from preprocess.landmarks.backend import Detection, FaceObservation
-from preprocess.landmarks.face_alignment import FanLandmarks, five_of_68
+from preprocess.landmarks.face_alignment import FanLandmarks
+from preprocess.landmarks.ibug68 import five_of_68
 
 CELL_PX = 4.0  # of the made face below: FAN's heat maps have 64 cells a side
 REGION_PX = 64 * CELL_PX

@@ -13,7 +13,7 @@ FACE = FaceObservation(np.zeros(4), np.zeros((5, 2)), None, None, 1.0)
 def track(number: int, first: int, last: int, embedding: list[float] | None) -> Track:
     made = Track(number, 0, first, last, FACE)
     if embedding is not None:
-        made.embedding_sum, made.embedded = np.array(embedding, np.float64), 1
+        made.embedding_sum = np.array(embedding, np.float64)
     return made
 
 
