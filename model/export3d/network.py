@@ -4,6 +4,7 @@ Shape suffixes: B batch, C channels, H, W, P planes = 3, E expression coefficien
 (row-major 4x4 camera-to-world, then row-major 3x3 intrinsics in units of the image's side).
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +32,13 @@ class Rendered:
     depth_B1HW: Tensor
     alpha_B1HW: Tensor
     generated_BPCHW: Tensor | None = None
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Return the context in which a surrounding autocast has no effect."""
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
 
 
 class Export3D(nn.Module):
@@ -75,7 +83,9 @@ class Export3D(nn.Module):
 
     def generate(self, source: SourceTokens, exp_BE: Tensor) -> Tensor:
         """Return the generator's raw planes_BPCHW, without their running mean."""
-        return self.generator.decode(source, self.condition(exp_BE))
+        with full_precision(exp_BE.device):
+            condition_BMD = self.condition(exp_BE)
+        return self.generator.decode(source, condition_BMD).float()
 
     def planes(self, source: SourceTokens, exp_BE: Tensor) -> Tensor:
         """Return planes_BPCHW ready to render: raw planes plus their running mean."""
@@ -83,14 +93,16 @@ class Export3D(nn.Module):
 
     def render(self, planes_BPCHW: Tensor, camera_B25: Tensor) -> Rendered:
         """Return the planes as the camera sees them."""
-        volume = render(
-            planes_BPCHW,
-            self.decoder,
-            camera_B25,
-            self.config.raw_px,
-            self.march,
-            jitter=self.training,
-        )
+        # Depths along a ray differ by less than bfloat16 can tell.
+        with full_precision(planes_BPCHW.device):
+            volume = render(
+                planes_BPCHW,
+                self.decoder,
+                camera_B25,
+                self.config.raw_px,
+                self.march,
+                jitter=self.training,
+            )
         return Rendered(
             image_BCHW=self.superres(volume.feature_BCHW),
             raw_BCHW=volume.feature_BCHW[:, :3],

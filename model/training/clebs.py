@@ -15,14 +15,8 @@ from model.export3d.clebs import ImageEncoder, LeBS, clebs_loss, cosine_matrix
 from model.export3d.config import Export3DConfig
 from model.training.clebs_data import ClebsSampler, jitter
 from model.training.data import Clip, FrameBank
-from model.training.loop import (
-    Cadence,
-    DivergedError,
-    Run,
-    Schedule,
-    Watch,
-    learning_rate,
-)
+from model.training.loop import Cadence, Run, Schedule, Watch, learning_rate
+from model.training.precision import Precision, arithmetic
 from model.training.state import (
     JSON,
     TrainedState,
@@ -54,6 +48,8 @@ class ClebsTrainingConfig:
     """Strength of the change of colour, sharpness and place of images; 0 is none."""
     allow_fewer: bool = False
     """Whether groups may shrink to what the clips can supply, for small demonstrations."""
+    precision: Precision = "float32"
+    """Arithmetic of the image encoder; expression, basis and cosines are in float32 either way."""
     cadence: Cadence = field(default_factory=Cadence)
     cache_gib: float = 8.0
     """Memory for decoded and resized frames."""
@@ -121,14 +117,14 @@ class _ClebsTraining:
         batch = self._sampler.batch(step)
         images_VFCHW = batch.images_VFCHW.to(self._device)
         mixed_GCHW = jitter(images_VFCHW.flatten(0, 1), config.jitter, (config.seed, step))
-        image_VFD = self._images(mixed_GCHW).unflatten(0, images_VFCHW.shape[:2])
+        with arithmetic(self._device, config.precision):
+            image_GD = self._images(mixed_GCHW)
+        image_VFD = image_GD.unflatten(0, images_VFCHW.shape[:2])
         expression_VFE = batch.expression_VFE.to(self._device)
         encoded_VFD = self._lebs(expression_VFE.flatten(0, 1)).unflatten(0, images_VFCHW.shape[:2])
         cosine_VFF = cosine_matrix(encoded_VFD, image_VFD)
         contrast = self._network_config.clebs
         loss = clebs_loss(cosine_VFF, contrast.tau, contrast.denominator)
-        if not torch.isfinite(loss):
-            raise DivergedError(f"the CLeBS loss is {float(loss)} at step {step}")
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self._optimizer.step()

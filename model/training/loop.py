@@ -140,7 +140,7 @@ class Trainee(Protocol):
     """A training as the loop sees it."""
 
     def step(self, step: int, phase: str, fraction: float) -> Mapping[str, Tensor]:
-        """Do one optimiser step; return its losses. Raises DivergedError."""
+        """Do one optimiser step; return its losses, which need not have been waited for."""
         ...
 
     def sample(self) -> tuple[NDArray[np.uint8], Mapping[str, float]] | None:
@@ -189,8 +189,12 @@ class Run:
         steps = (*before.steps[:index], before.steps[index] + 1, *before.steps[index + 1 :])
         self.position = replace(before, steps=steps)
         number = self.position.step
-        if _due(number, self.cadence.metrics_every):
-            self._tell(phase, {name: float(value) for name, value in losses.items()})
+        told = _due(number, self.cadence.metrics_every)
+        kept = _due(number, self.cadence.checkpoint_every)
+        if told or kept or self.schedule.current(self.position) is None:
+            values = _finite(losses, number)
+            if told:
+                self._tell(phase, values)
         if _due(number, self.cadence.sample_every):
             self._show(phase)
         if self.schedule.max_seconds is not None:
@@ -199,7 +203,7 @@ class Run:
             self.position = replace(self.position, seconds=seconds)
         foretold = round(number / self.schedule.fraction(self.position))
         self.watch.on_progress(number, max(number, foretold))
-        if _due(number, self.cadence.checkpoint_every):
+        if kept:
             self.watch.on_checkpoint(self._state("running"))
 
     def _tell(self, phase: str, values: Mapping[str, float]) -> None:
@@ -216,6 +220,18 @@ class Run:
 
     def _state(self, ended: str) -> TrainedState:
         return self.trainee.state({"position": self.position.card(), "ended": ended})
+
+
+def _finite(losses: Mapping[str, Tensor], step: int) -> dict[str, float]:
+    """Fetch the losses; no checkpoint is written, and no number told, that is none."""
+    values = {name: float(value) for name, value in losses.items()}
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise DivergedError(
+                f"the loss {name} is {value} at step {step}; go back to the last checkpoint with a "
+                "lower learning rate, or look for the cause with check_gradients"
+            )
+    return values
 
 
 def _due(number: int, every: int) -> bool:

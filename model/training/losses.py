@@ -50,7 +50,7 @@ def reconstruction_loss(
     for suffix, (got, wanted) in pairs.items():
         weight = weights.l2_raw if suffix else weights.l2
         if weight:
-            terms[f"l2{suffix}"] = value = functional.mse_loss(got, wanted)
+            terms[f"l2{suffix}"] = value = functional.mse_loss(got.float(), wanted)
             total = total + weight * value
         weight = weights.perceptual_raw if suffix else weights.perceptual
         if weight and perceptual is not None:
@@ -61,12 +61,14 @@ def reconstruction_loss(
 
 def adversarial_loss_of_generator(fake_B1: Tensor) -> Tensor:
     """Return the non-saturating binary cross-entropy, softplus(-D(fake))."""
-    return functional.softplus(-fake_B1).mean()
+    return functional.softplus(-fake_B1.float()).mean()
 
 
 def adversarial_loss_of_discriminator(real_B1: Tensor, fake_B1: Tensor) -> Tensor:
     """Return the binary cross-entropy, softplus(D(fake)) + softplus(-D(real))."""
-    return functional.softplus(fake_B1).mean() + functional.softplus(-real_B1).mean()
+    return (
+        functional.softplus(fake_B1.float()).mean() + functional.softplus(-real_B1.float()).mean()
+    )
 
 
 def r1_penalty(real_B1: Tensor, images_BCHW: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ class PerceptualWeightsError(ValueError):
 
 def _unit(features_BCHW: Tensor) -> Tensor:
     """Scale the feature vector of every pixel to length 1."""
+    features_BCHW = features_BCHW.float()  # under autocast, too: their differences are small
     length_B1HW = features_BCHW.square().sum(dim=1, keepdim=True).add(1e-10).sqrt()
     return features_BCHW / length_B1HW
 

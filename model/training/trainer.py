@@ -23,14 +23,7 @@ from model.training.data import (
     to_bytes,
 )
 from model.training.discriminator import Discriminator, DiscriminatorConfig
-from model.training.loop import (
-    Cadence,
-    DivergedError,
-    Run,
-    Schedule,
-    Watch,
-    learning_rate,
-)
+from model.training.loop import Cadence, Run, Schedule, Watch, learning_rate
 from model.training.losses import (
     ReconstructionWeights,
     adversarial_loss_of_discriminator,
@@ -39,6 +32,7 @@ from model.training.losses import (
     reconstruction_loss,
 )
 from model.training.perceptual import Perceptual
+from model.training.precision import Precision, arithmetic, check_gradients
 from model.training.samples import sample_grid
 from model.training.state import (
     JSON,
@@ -77,6 +71,10 @@ class TrainingConfig:
     """Adam's rate for the discriminator, constant."""
     gradient_clip: float | None = None
     """Largest norm of the generator's gradient; none in the paper."""
+    check_gradients: bool = False
+    """Whether every gradient of every step must be finite; slow, for hunting a divergence."""
+    precision: Precision = "float32"
+    """Arithmetic of the networks; weights and volume rendering are in float32 either way."""
     weights: ReconstructionWeights = field(default_factory=ReconstructionWeights)
     adversarial_weight: float = 0.01
     r1_gamma: float = 0.0
@@ -98,6 +96,7 @@ def train_export3d(
     *,
     clebs: Mapping[str, Tensor] | None = None,
     perceptual: Perceptual | None = None,
+    shown: Sequence[Clip] | None = None,
     state: TrainedState | None = None,
     watch: Watch | None = None,
     device: torch.device | str = "cpu",
@@ -106,10 +105,14 @@ def train_export3d(
 
     `clebs` is the group "lebs" of `pretrain_clebs`; a network whose expression encoder is
     pre-trained needs it unless `state` holds it already. Without `perceptual` L_rec has its two
-    squared terms only. The group "weights" of the result is the network's. Raises
+    squared terms only. The pairs of the sample pictures come from `shown`, which may be frames
+    held out; without it they are frames that are trained on. The group "weights" of the result is
+    the network's. Raises
     TrainingDataError, StateMismatchError, DivergedError.
     """
-    trainee = _Export3DTraining(network_config, config, clips, perceptual, torch.device(device))
+    trainee = _Export3DTraining(
+        network_config, config, clips, shown or clips, perceptual, torch.device(device)
+    )
     schedule = Schedule(
         {RECONSTRUCTION: config.reconstruction_steps, ADVERSARIAL: config.adversarial_steps},
         config.max_seconds,
@@ -138,13 +141,16 @@ class _Export3DTraining:
         network_config: Export3DConfig,
         config: TrainingConfig,
         clips: Sequence[Clip],
+        shown: Sequence[Clip],
         perceptual: Perceptual | None,
         device: torch.device,
     ) -> None:
         self._config, self._device, self._perceptual = config, device, perceptual
-        bank = FrameBank(clips, network_config.image_px, round(config.cache_gib * 2**30))
+        side = network_config.image_px
+        bank = FrameBank(clips, side, round(config.cache_gib * 2**30))
         self._pairs = PairSampler(clips, bank, config.batch, config.seed)
-        self._shown = PairSampler(clips, bank, config.sample_rows, config.seed + 1).batch(0)
+        samples = PairSampler(shown, FrameBank(shown, side, 0), config.sample_rows, config.seed + 1)
+        self._shown = samples.batch(0)
         with seeded([config.seed, 0], device):
             self.network = Export3D(network_config).to(device).train()
         self._optimizer = torch.optim.Adam(
@@ -176,18 +182,20 @@ class _Export3DTraining:
     def _generator_step(
         self, step: int, batch: PairBatch, critic: _Critic | None
     ) -> tuple[Rendered, dict[str, Tensor]]:
-        seen = self.network(batch.source_BCHW, batch.expression_BE, batch.camera_B25)
-        loss = reconstruction_loss(
-            seen.image_BCHW,
-            seen.raw_BCHW,
-            batch.driving_BCHW,
-            self._perceptual,
-            self._config.weights,
-        )
+        with self._arithmetic():
+            seen = self.network(batch.source_BCHW, batch.expression_BE, batch.camera_B25)
+            loss = reconstruction_loss(
+                seen.image_BCHW,
+                seen.raw_BCHW,
+                batch.driving_BCHW,
+                self._perceptual,
+                self._config.weights,
+            )
         total, losses = loss.total, dict(loss.terms)
         if critic is not None:
             critic.network.requires_grad_(False)
-            fake_B1 = critic.network(seen.image_BCHW, seen.raw_BCHW, batch.camera_B25)
+            with self._arithmetic():
+                fake_B1 = critic.network(seen.image_BCHW, seen.raw_BCHW, batch.camera_B25)
             adversarial = adversarial_loss_of_generator(fake_B1)
             total = total + self._config.adversarial_weight * adversarial
             losses["adversarial"] = adversarial.detach()
@@ -205,8 +213,13 @@ class _Export3DTraining:
         penalise = config.r1_gamma > 0 and step % config.r1_every == 0
         real_BCHW = batch.driving_BCHW.requires_grad_(penalise)
         raw_BCHW = resize_antialiased(real_BCHW, seen.raw_BCHW.shape[-1])
-        real_B1 = critic.network(real_BCHW, raw_BCHW, batch.camera_B25)
-        fake_B1 = critic.network(seen.image_BCHW.detach(), seen.raw_BCHW.detach(), batch.camera_B25)
+        # The penalty differentiates a gradient, for which bfloat16 is too coarse.
+        with self._arithmetic("float32" if penalise else config.precision):
+            real_B1 = critic.network(real_BCHW, raw_BCHW, batch.camera_B25)
+        with self._arithmetic():
+            fake_B1 = critic.network(
+                seen.image_BCHW.detach(), seen.raw_BCHW.detach(), batch.camera_B25
+            )
         total = adversarial_loss_of_discriminator(real_B1, fake_B1)
         losses = {
             "discriminator": total.detach(),
@@ -223,13 +236,16 @@ class _Export3DTraining:
     def _optimize(
         self, step: int, loss: Tensor, what: str, module: nn.Module, optimizer: torch.optim.Adam
     ) -> None:
-        if not torch.isfinite(loss):
-            raise DivergedError(f"the loss of the {what} is {float(loss.detach())} at step {step}")
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
+        if self._config.check_gradients:
+            check_gradients(module, what, step)
         if self._config.gradient_clip is not None and module is self.network:
             nn.utils.clip_grad_norm_(module.parameters(), self._config.gradient_clip)
         optimizer.step()
+
+    def _arithmetic(self, precision: Precision | None = None) -> torch.autocast:
+        return arithmetic(self._device, precision or self._config.precision)
 
     @torch.no_grad()
     def sample(self) -> tuple[NDArray[np.uint8], Mapping[str, float]]:

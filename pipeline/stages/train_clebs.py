@@ -1,11 +1,12 @@
 """Pre-training of the expression encoder as a stage (Export3D 3.1; Spec 2.3)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from model.export3d.config import Export3DConfig
 from model.training.clebs import ClebsTrainingConfig, pretrain_clebs
 from model.training.data import Clip
+from model.training.holdout import Holdout, split
 from model.training.loop import Watch
 from model.training.state import TrainedState, plain
 from pipeline.stage import Resources, Result, Stage, Work, stage_key
@@ -21,6 +22,8 @@ class TrainClebsConfig:
 
     network: Export3DConfig
     training: ClebsTrainingConfig
+    holdout: Holdout = field(default_factory=Holdout)
+    """Frames that the run never sees."""
     gpus: float = 0
     """Devices of the run; changes no key."""
 
@@ -40,8 +43,12 @@ class TrainClebs(Stage):
         self.resources = Resources(cpus=8, gpus=config.gpus, memory_gib=4)
 
     def identity(self) -> JSON:
-        """Network and training."""
-        return {"network": plain(self.config.network), "training": plain(self.config.training)}
+        """Network, training, and the frames left out."""
+        return {
+            "network": plain(self.config.network),
+            "training": plain(self.config.training),
+            "holdout": plain(self.config.holdout),
+        }
 
     def process(self, batch: Sequence[Work]) -> list[Result]:
         """Pre-train once for each run."""
@@ -53,6 +60,7 @@ class TrainClebs(Stage):
         self, clips: Sequence[Clip], state: TrainedState | None, watch: Watch
     ) -> TrainedState:
         config = self.config
+        trained_on, _ = split(clips, config.holdout)
         return pretrain_clebs(
-            config.network, config.training, clips, state=state, watch=watch, device=device()
+            config.network, config.training, trained_on, state=state, watch=watch, device=device()
         )

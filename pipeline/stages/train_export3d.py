@@ -1,10 +1,11 @@
 """Training of Export3D as a stage, on a pre-trained expression encoder (Spec 2.6)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from model.export3d.config import Export3DConfig
 from model.training.data import Clip
+from model.training.holdout import Holdout, split
 from model.training.loop import Watch
 from model.training.perceptual import HedVgg16
 from model.training.state import TrainedState, plain
@@ -30,6 +31,8 @@ class TrainExport3DConfig:
     """Blocks of VGG16 in the perceptual loss, 1 to 5; 0 trains without one."""
     perceptual_px: int | None = None
     """Images larger than this are shrunk for the perceptual loss; None compares full size."""
+    holdout: Holdout = field(default_factory=Holdout)
+    """Frames that the run never sees; pictures of samples are of them, where there are any."""
     gpus: float = 0
     """Devices of the run; changes no key."""
 
@@ -50,7 +53,7 @@ class TrainExport3D(Stage):
         self.resources = Resources(cpus=8, gpus=config.gpus, memory_gib=6)
 
     def identity(self) -> JSON:
-        """Network, training, and the network behind the perceptual loss."""
+        """Network, training, the network behind the perceptual loss, and the frames left out."""
         blocks = self.config.perceptual_blocks
         return {
             "network": plain(self.config.network),
@@ -58,6 +61,7 @@ class TrainExport3D(Stage):
             "perceptual_blocks": blocks,
             "perceptual_px": self.config.perceptual_px,
             "perceptual_sha256": assets.weights_digest(PERCEPTUAL) if blocks else "",
+            "holdout": plain(self.config.holdout),
         }
 
     def setup(self) -> None:
@@ -78,10 +82,12 @@ class TrainExport3D(Stage):
 
         def train(clips: Sequence[Clip], state: TrainedState | None, watch: Watch) -> TrainedState:
             config = self.config
+            trained_on, held_out = split(clips, config.holdout)
             return train_export3d(
                 config.network,
                 config.training,
-                clips,
+                trained_on,
+                shown=held_out if config.holdout.tail_share else None,
                 clebs=clebs,
                 perceptual=self._perceptual,
                 state=state,

@@ -152,7 +152,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_its_name(clips, clebs):
         def __call__(self, image_BCHW, target_BCHW):
             return (image_BCHW * float("nan")).mean()
 
-    with pytest.raises(DivergedError, match="loss of the generator is nan at step 0"):
+    with pytest.raises(DivergedError, match="loss perceptual is nan at step 1"):
         _train(clips, clebs, perceptual=Broken())
 
 
