@@ -83,6 +83,9 @@ class TrainRecipe:
     name: str
     clebs: TrainClebsConfig
     export3d: TrainExport3DConfig
+    camera_mode: CameraMode | None = None
+    """Cameras that the network's rays are laid out for; None: either, for the fixed range of the
+    paper holds the face in both."""
 
     def with_steps(self, steps: int) -> "TrainRecipe":
         """Return the recipe with that many steps of the generator, shared by the phases alike."""
@@ -204,6 +207,7 @@ def train_export3d_demo() -> TrainRecipe:
         name="export3d_demo",
         clebs=TrainClebsConfig(network, clebs),
         export3d=TrainExport3DConfig(network, training, perceptual_blocks=2, perceptual_px=64),
+        camera_mode=CameraMode.EXACT,
     )
 
 
@@ -245,6 +249,7 @@ def train_export3d_128() -> TrainRecipe:
         export3d=TrainExport3DConfig(
             network, training, perceptual_blocks=2, perceptual_px=64, holdout=holdout
         ),
+        camera_mode=CameraMode.EXACT,
     )
 
 
