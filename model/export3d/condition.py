@@ -57,16 +57,31 @@ class ExpressionCondition(nn.Module):
     def forward(self, exp_BE: Tensor) -> Tensor:
         """Return condition_BMD; M is 1 for EAdaLN."""
         if isinstance(self.encoder, LeBS):
-            lambda_BL = self.encoder.coefficients(exp_BE)
-            if self.standardised:
-                lambda_BL = self.encoder.standardise(lambda_BL)
-            scaled_BLD = self.encoder.scaled_basis(lambda_BL)
-            if self.tokens == "basis":
-                return scaled_BLD + self.slots_LD
-            encoded_BD = scaled_BLD.sum(dim=1)
-        else:
-            encoded_BD = self.encoder(exp_BE)
+            return self.from_coefficients(self.encoder.coefficients(exp_BE))
+        return self._tokens_of(self.encoder(exp_BE))
+
+    def from_coefficients(self, lambda_BL: Tensor) -> Tensor:
+        """Return condition_BMD of coefficients of the basis, as the encoder gives them or edited.
+
+        `forward` is this after `lebs().coefficients`. Raises ValueError for an encoder without a
+        basis.
+        """
+        encoder = self.lebs()
+        if self.standardised:
+            lambda_BL = encoder.standardise(lambda_BL)
+        scaled_BLD = encoder.scaled_basis(lambda_BL)
+        if self.tokens == "basis":
+            return scaled_BLD + self.slots_LD
+        return self._tokens_of(scaled_BLD.sum(dim=1))
+
+    def lebs(self) -> LeBS:
+        """Return the encoder, where it has a basis. Raises ValueError for expression "direct"."""
+        if isinstance(self.encoder, LeBS):
+            return self.encoder
+        raise ValueError("expression 'direct' has no basis whose coefficients could be edited")
+
+    def _tokens_of(self, encoded_BD: Tensor) -> Tensor:
         if self.tokens == "64":
             projected: Tensor = self.project(encoded_BD)
-            return projected.reshape(len(exp_BE), PROJECTED_TOKENS, -1)
+            return projected.reshape(len(encoded_BD), PROJECTED_TOKENS, -1)
         return encoded_BD.unsqueeze(1)
