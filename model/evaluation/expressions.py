@@ -87,31 +87,6 @@ def neighbour_identity(
     )
 
 
-def silhouette(code_ND: Array, person_N: Labels) -> float:
-    """Return how apart persons lie: the mean over frames of (b - a) / max(a, b), from -1 to 1.
-
-    a is a frame's mean distance to the others of its person, b that to the nearest other person;
-    a frame alone of its person counts 0 (Rousseeuw 1987). Raises ValueError for fewer than two
-    persons.
-    """
-    groups = list(_groups(person_N))
-    if len(groups) < 2:
-        raise ValueError("a silhouette needs frames of at least two persons")
-    distance_NN = cdist(code_ND, code_ND)
-    total_NP = np.stack([distance_NN[:, group].sum(axis=1) for group in groups], axis=1)
-    size_P = np.array([len(group) for group in groups])
-    own_N = np.unique(person_N, return_inverse=True)[1]
-    rows = np.arange(len(code_ND))
-    others_N = size_P[own_N] - 1
-    a_N = total_NP[rows, own_N] / others_N.clip(1)
-    mean_NP = total_NP / size_P
-    mean_NP[rows, own_N] = np.inf
-    b_N = mean_NP.min(axis=1)
-    larger_N = np.maximum(a_N, b_N)
-    score_N = np.divide(b_N - a_N, larger_N, out=np.zeros_like(a_N), where=larger_N > 0)
-    return float(np.where(others_N > 0, score_N, 0.0).mean())
-
-
 def linear_probe(
     code_ND: Array,
     target_N: Array,

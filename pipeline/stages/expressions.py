@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn import manifold, metrics
 
-from model.evaluation.expressions import linear_probe, neighbour_identity, silhouette
-from model.evaluation.tsne import tsne
+from model.evaluation.expressions import linear_probe, neighbour_identity
 from model.export3d.condition import ExpressionCondition
 from model.export3d.network import Export3D
 from model.training.state import seeded
@@ -63,7 +63,7 @@ class Expressions(Stage):
     version = 1
     unit = "films"
     resources = Resources(cpus=1, memory_gib=2)
-    libraries = ("torch", "scipy", "matplotlib")
+    libraries = ("torch", "scipy", "scikit-learn", "matplotlib")
 
     config: ExpressionsConfig
 
@@ -176,7 +176,7 @@ def _judged(code_ND: Array, sample: _Sample, config: ExpressionsConfig) -> JSON:
     }
     return {
         **{name: asdict(score) if score else None for name, score in identity.items()},
-        "silhouette": silhouette(code_ND, sample.name_N),
+        "silhouette": float(metrics.silhouette_score(code_ND, sample.name_N)),
         "probes": {name: asdict(score) for name, score in probes.items()},
     }
 
@@ -203,7 +203,9 @@ def _picture(
     titles = {BETA: "beta: coefficients of the face model", ENCODED: "beta': encoded"}
     panels = {}
     for code, title in titles.items():
-        places_S2 = tsne(codes[code][shown], perplexity)
+        places_S2 = manifold.TSNE(
+            perplexity=perplexity, init="pca", method="exact", random_state=config.seed
+        ).fit_transform(codes[code][shown])
         name_S = sample.name_N[shown]
         panels[title] = {name: places_S2[name_S == name] for name in dict.fromkeys(name_S)}
     return clouds(panels)

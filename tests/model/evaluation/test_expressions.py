@@ -1,4 +1,4 @@
-"""Neighbours, silhouettes and probes on codes whose answer is known."""
+"""Neighbours and probes on codes whose answer is known."""
 
 import math
 from collections import Counter
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.evaluation.expressions import linear_probe, neighbour_identity, silhouette
+from model.evaluation.expressions import linear_probe, neighbour_identity
 
 
 def persons(count, frames):
@@ -102,30 +102,7 @@ def test_other_takes_count_only_persons_who_have_some():
     assert neighbour_identity(unlike_ND, person_N, clip_N, time_s_N, **ask).accuracy == 0
 
 
-def test_silhouette_of_a_hand_made_case():
-    """Two points each, at 0 and 2 and at 10 and 12: a is 2, b is 11, 9, 9 and 11."""
-    code_ND = np.array([[0.0], [2.0], [10.0], [12.0]])
-    expected = np.mean([(11 - 2) / 11, (9 - 2) / 9, (9 - 2) / 9, (11 - 2) / 11])
-    assert silhouette(code_ND, np.array(["x", "x", "y", "y"])) == pytest.approx(expected)
-
-
-def test_silhouette_of_a_single_frame_and_of_equal_codes_is_none():
-    assert silhouette(np.array([[0.0], [0.0], [5.0]]), np.array([0, 0, 1])) == pytest.approx(2 / 3)
-    assert silhouette(np.zeros((6, 2)), np.array([0, 0, 0, 1, 1, 1])) == 0
-
-
-def test_silhouette_looks_at_the_nearest_other_person():
-    code_ND = np.array([[0.0], [1.0], [5.0], [6.0], [100.0], [101.0]])
-    person_N = np.array([0, 0, 1, 1, 2, 2])
-    near = silhouette(code_ND[:4], person_N[:4])
-    with_a_far_one = silhouette(code_ND, person_N)
-    far_two = np.mean([1 - 1 / 94.5, 1 - 1 / 95.5])  # of the third person, to the second
-    assert with_a_far_one == pytest.approx((4 * near + 2 * far_two) / 6)
-
-
-def test_one_person_has_no_silhouette_and_no_probe():
-    with pytest.raises(ValueError, match="two persons"):
-        silhouette(np.zeros((3, 1)), np.zeros(3))
+def test_one_person_has_no_probe():
     with pytest.raises(ValueError, match="two persons"):
         linear_probe(np.zeros((3, 1)), np.zeros(3), np.zeros(3), np.zeros(3))
 
