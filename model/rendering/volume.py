@@ -4,6 +4,7 @@ Shape suffixes: B batch, P planes, C channels, H, W, K points, R rays, S samples
 intervals between them. Depths are distances along the ray in units of the camera label.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +18,9 @@ from model.rendering.triplane import PointDecoder, sample_triplane
 
 Field = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From points_BK3 to colours_BKC in [0, 1] and density_BK before its softplus."""
+
+_PIECE_SAMPLES = 2**15
+"""Samples whose features stay in the cache of a CPU's core."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +60,24 @@ def render(
     With `jitter` the samples are drawn at random in their bins, for training; without it the same
     input gives the same bytes.
     """
+    # Channels that lie innermost (channels_last) make the lookup half as slow again on a CPU.
+    planes_BPCHW = planes_BPCHW.contiguous()
 
     def field(points_BK3: Tensor) -> tuple[Tensor, Tensor]:
         features_BKC = sample_triplane(planes_BPCHW, points_BK3, settings.box_size)
         decoded: tuple[Tensor, Tensor] = decoder(features_BKC)
         return decoded
 
-    origins_BR3, directions_BR3 = camera_rays(camera_B25, side_px)
-    colour_BRC, depth_BR, alpha_BR = march(
-        field, origins_BR3, directions_BR3, settings, jitter=jitter
-    )
+    def marched(origins_BR3: Tensor, directions_BR3: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return march(field, origins_BR3, directions_BR3, settings, jitter=jitter)
+
+    rays = camera_rays(camera_B25, side_px)
+    differentiated = jitter or torch.is_grad_enabled()
+    if camera_B25.device.type == "cpu" and not differentiated:
+        samples = max(settings.samples_coarse, settings.samples_fine)
+        colour_BRC, depth_BR, alpha_BR = _in_pieces(marched, *rays, samples)
+    else:
+        colour_BRC, depth_BR, alpha_BR = marched(*rays)
 
     def image(values_BRC: Tensor) -> Tensor:
         batch, _, channels = values_BRC.shape
@@ -128,6 +140,28 @@ def march(
     depth_BR = torch.where(alpha_BR > 1e-6, gathered_BR / alpha_BR.clamp_min(1e-6), last_BR)
     depth_BR = depth_BR.clamp(depth_BRS[..., 0], last_BR)
     colour_BRC = (place_BRS.unsqueeze(-2) @ colours_BRSC).squeeze(-2)
+    return colour_BRC, depth_BR, alpha_BR
+
+
+def _in_pieces(
+    marched: Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]],
+    origins_BR3: Tensor,
+    directions_BR3: Tensor,
+    samples: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what `marched` gathers, some rays at a time: up to twice as fast.
+
+    The pieces are alike, and a power of two of them: a matrix product of few rows, or of an odd
+    number, rounds differently, so that the last bits of a picture would change.
+    """
+    batch, rays, _ = origins_BR3.shape
+    needed = math.ceil(batch * rays * samples / _PIECE_SAMPLES)
+    count = min(rays, 1 << (needed - 1).bit_length())
+    splits = (
+        torch.tensor_split(rays_BR3, count, dim=1) for rays_BR3 in (origins_BR3, directions_BR3)
+    )
+    pieces = [marched(*piece) for piece in zip(*splits, strict=True)]
+    colour_BRC, depth_BR, alpha_BR = (torch.cat(parts, 1) for parts in zip(*pieces, strict=True))
     return colour_BRC, depth_BR, alpha_BR
 
 

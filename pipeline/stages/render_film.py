@@ -49,7 +49,7 @@ class RenderFilm(Stage):
     """A film, a performance and a trained network in; the delivered film out."""
 
     name = "render-film"
-    version = 2
+    version = 3
     libraries = ("torch", "av", "opencv-python")
 
     config: RenderConfig

@@ -52,7 +52,7 @@ class RenderPortrait(Stage):
     """A picture, a performance and a trained network in; a clip of the picture, moving, out."""
 
     name = "render-portrait"
-    version = 2
+    version = 3
     libraries = ("torch", "av", "opencv-python", "ai-edge-litert")
 
     config: RenderConfig

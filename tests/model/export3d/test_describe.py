@@ -4,7 +4,12 @@ import pytest
 
 from model.export3d.describe import describe
 from model.export3d.network import Export3D
-from model.export3d.sizes import export3d_256, export3d_demo, export3d_test
+from model.export3d.sizes import (
+    export3d_256,
+    export3d_demo,
+    export3d_mini,
+    export3d_test,
+)
 
 PAPER_ROWS = {
     "generator.stem": ((256, 32, 32), 3.11),
@@ -37,7 +42,7 @@ def test_paper_size():
     assert rows["superres"].macs / 1e9 == pytest.approx(10.3, rel=0.01)
 
 
-@pytest.mark.parametrize("size", [export3d_test, export3d_demo])
+@pytest.mark.parametrize("size", [export3d_test, export3d_demo, export3d_mini])
 def test_rows_hold_every_parameter_of_the_network(size):
     described = describe(size())
     network = Export3D(size())
@@ -48,3 +53,15 @@ def test_rows_hold_every_parameter_of_the_network(size):
 def test_small_sizes_are_small():
     assert 0.6 <= describe(export3d_test()).generator_parameters / 1e6 < 0.7
     assert describe(export3d_demo()).macs_per_frame < 0.7e9
+
+
+def test_mini_has_the_layers_of_the_paper_at_a_sixth_of_the_work():
+    paper, mini = describe(export3d_256()), describe(export3d_mini())
+    assert [row.name for row in mini.rows] == [row.name for row in paper.rows]
+    rows = {row.name: row for row in mini.rows}
+    assert rows["generator.to_planes"].output_shape == (96, 128, 128)
+    assert rows["superres"].output_shape == (3, 256, 256)
+    assert rows["decoder"].output_shape == (64 * 64 * 48, 32)
+    assert mini.parameters / 1e6 == pytest.approx(11.67, abs=0.01)
+    assert mini.macs_per_frame / 1e9 == pytest.approx(17.40, abs=0.01)
+    assert (mini.macs_per_frame - mini.macs_per_source) / 1e9 == pytest.approx(16.45, abs=0.01)

@@ -1,12 +1,14 @@
 """Frames out of a network: same bytes as the network's own, whatever is cached or batched."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from model.export3d.network import Export3D
 from model.export3d.sizes import export3d_test
-from model.inference.animator import Animator
+from model.inference.animator import Animator, Speed, _filled
 
 SIDE, FRAMES = 64, 7
 
@@ -38,8 +40,8 @@ def performance():
     return rng.normal(size=(FRAMES, 64)).astype(np.float32), np.array(cameras)
 
 
-def animated(network, portrait, performance, batch):
-    animator = Animator(network, batch=batch)
+def animated(network, portrait, performance, batch, speed=None):
+    animator = Animator(network, batch=batch, speed=speed)
     animator.set_source(portrait)
     return np.stack(list(animator.animate(*performance)))
 
@@ -94,6 +96,54 @@ def test_frames_come_as_they_are_taken(network, portrait, performance):
     next(frames)
     assert len(rendered) == 1
     hook.remove()
+
+
+def changed_levels(frames, reference):
+    """Share of bytes that differ, and by how many levels at most."""
+    difference = np.abs(frames.astype(int) - reference)
+    return (difference > 0).mean(), difference.max()
+
+
+def test_layout_in_memory_changes_hardly_a_byte(network, portrait, performance):
+    plain = animated(network, portrait, performance, 1, Speed(channels_last=False))
+    share, most = changed_levels(animated(network, portrait, performance, 1), plain)
+    assert share < 1e-3
+    assert most <= 1
+
+
+def test_bfloat16_changes_bytes_by_few_levels(network, portrait, performance):
+    exact = animated(network, portrait, performance, 1)
+    short = (performance[0][:2], performance[1][:2])
+    bf16 = animated(network, portrait, short, 1, Speed(precision="bf16"))
+    difference = np.abs(bf16.astype(int) - exact[:2])
+    assert 0 < difference.mean() < 1
+    assert difference.max() <= 16
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler here")
+def test_compiled_frames_differ_by_rounding_only(network, portrait, performance):
+    exact = animated(network, portrait, performance, 1)
+    compiled = animated(network, portrait, performance, 1, Speed(compiled=True))
+    share, most = changed_levels(compiled, exact)
+    assert share < 1e-3
+    assert most <= 1
+
+
+def test_batches_that_run_ahead_come_in_order_and_all_of_them(network, portrait, performance):
+    alone = animated(network, portrait, performance, batch=1)
+    animator = Animator(network)
+    # As on a GPU, where a batch is computed while the one before is used.
+    animator._batch, animator._batches_ahead = 2, 1
+    animator.set_source(portrait)
+    _, most = changed_levels(np.stack(list(animator.animate(*performance))), alone)
+    assert most <= 1
+
+
+def test_a_last_batch_is_filled_with_its_last_row():
+    rows = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert _filled(rows, 4).tolist() == [[1, 2], [3, 4], [3, 4], [3, 4]]
+    assert torch.equal(_filled(rows, 2), rows)
 
 
 def test_a_larger_crop_is_reduced_without_aliasing(network, portrait, performance):

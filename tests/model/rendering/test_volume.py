@@ -10,6 +10,7 @@ from torch.autograd import gradcheck
 from torch.nn import functional
 
 from model.geometry.camera import label_exact, mirror_label
+from model.rendering import volume
 from model.rendering.triplane import PointDecoder
 from model.rendering.volume import (
     MarchSettings,
@@ -177,6 +178,41 @@ def test_eval_is_bit_identical_and_training_is_not():
     noisy = tiny_scene(jitter=True)
     assert not torch.equal(noisy.feature_BCHW, first.feature_BCHW)
     torch.testing.assert_close(noisy.feature_BCHW, first.feature_BCHW, atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize("piece_samples", [24 * 7, 24 * 35, 2**15])
+@pytest.mark.parametrize("fine", [0, 24])
+def test_rays_in_pieces_look_as_all_at_once(monkeypatch, piece_samples, fine):
+    settings = dataclasses.replace(FIXED, samples_fine=fine)
+    with torch.enable_grad():
+        whole = tiny_scene(settings)  # what gradients go through is never cut
+    monkeypatch.setattr(volume, "_PIECE_SAMPLES", piece_samples)
+    marched = []
+    monkeypatch.setattr(
+        volume, "march", lambda *args, **named: marched.append(1) or march(*args, **named)
+    )
+    with torch.no_grad():
+        cut = tiny_scene(settings)
+    assert len(marched) == {24 * 7: 8, 24 * 35: 2, 2**15: 1}[piece_samples]
+    for name in ("feature_BCHW", "depth_B1HW", "alpha_B1HW"):
+        torch.testing.assert_close(getattr(cut, name), getattr(whole, name), atol=1e-6, rtol=0)
+    marched.clear()
+    tiny_scene(settings)
+    with torch.no_grad():
+        tiny_scene(settings, jitter=True)  # random samples are drawn for all rays at once
+    assert len(marched) == 2
+
+
+def test_memory_layout_of_the_planes_changes_no_bit():
+    torch.manual_seed(0)
+    planes = torch.randn(1, 3, 4, 8, 8)
+    decoder = PointDecoder(4, 16, 5)
+    label = torch.from_numpy(camera()).float()
+    innermost = planes.movedim(2, -1).contiguous().movedim(-1, 2)
+    first, second = (
+        render(given, decoder, label, 6, FIXED, jitter=False) for given in (planes, innermost)
+    )
+    assert torch.equal(first.feature_BCHW, second.feature_BCHW)
 
 
 def test_images_have_the_rows_of_the_camera_and_the_ranges_of_the_interface():
