@@ -7,11 +7,14 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows import artifacts
-from flows.watched import run_stages
+from flows.watched import NO_RAY, run_stages
 from pipeline import dataset as datasets
-from pipeline.recipes import train_recipe
+from pipeline.errors import ConfigurationError
+from pipeline.recipes import TrainRecipe, train_recipe
 from pipeline.reports.training import last_metrics, training_report
-from pipeline.stage import Item
+from pipeline.runners.one_connection import one_connection
+from pipeline.stage import Item, StageSpec
+from pipeline.stages.training_workers import check_room
 from pipeline.train_job import begin_training
 from pipeline.trained import TrainedRun
 from storage.ledger import Ledger
@@ -27,27 +30,44 @@ def train_network(
     steps: int | None = None,
     ray_address: str | None = None,
     gpus: float = 0,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Train a network on the newest version of a dataset; a killed run goes on where it was.
 
-    `steps` replaces the recipe's number of generator steps. Returns a summary: run, keys, outcome,
-    last values of all metrics.
+    `steps` replaces the recipe's number of generator steps; `workers` share each of these steps,
+    with `gpus` for every one of them. Returns a summary: run, keys, outcome, last values of all
+    metrics.
     """
     ledger = Ledger(open_store(store))
-    chosen = train_recipe(recipe).with_gpus(gpus)
+    chosen = train_recipe(recipe).with_gpus(gpus).with_workers(workers)
     if steps is not None:
         chosen = chosen.with_steps(steps)
+    if workers > 1 and ray_address == NO_RAY:
+        raise ConfigurationError(f"{workers} workers need Ray: leave out --ray none, or --workers")
     version = datasets.load(ledger, dataset)
-    published, item = begin_training(ledger, run, chosen, dataset, version)
-    done = run_stages(
-        f"train {run}",
-        chosen.stages(),
-        [item],
-        store=store,
-        run_id=uuid.uuid4().hex,
-        ray_address=ray_address,
-    )
-    return finish(store, published, done.items[0], computed=done.computed)
+    run_id, computed = uuid.uuid4().hex, 0
+    with one_connection():
+        if workers > 1:
+            check_room(chosen.stages()[-1], ray_address)
+        published, item = begin_training(ledger, run, chosen, dataset, version)
+        for chain in _chains(chosen):
+            had = len(item.commits)
+            done = run_stages(
+                f"train {run}",
+                chain,
+                [item],
+                store=store,
+                run_id=run_id,
+                ray_address=ray_address,
+            )
+            (item,), computed = done.items, computed + done.computed - had
+    return finish(store, published, item, computed=computed)
+
+
+def _chains(recipe: TrainRecipe) -> list[list[StageSpec]]:
+    """Return the stages in what runs together: the process of one would take the workers' place."""
+    stages = recipe.stages()
+    return [stages] if recipe.export3d.workers == 1 else [[stage] for stage in stages]
 
 
 @task(name="report", cache_policy=NO_CACHE, persist_result=False)

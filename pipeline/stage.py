@@ -114,7 +114,7 @@ class Stage(ABC):
     """Most items in one call of process()."""
     patience_s: float = 1800
     """A worker without a report for so long counts as hung and is replaced, where runners can."""
-    needs: ClassVar[tuple[str, ...]] = ()
+    needs: tuple[str, ...] = ()
     """Earlier stages whose outputs this one reads: their keys enter its key."""
     unit: ClassVar[str] = "frames"
     """What `Work.report` counts."""

@@ -173,6 +173,35 @@ def metrics_schema() -> pa.Schema:
     )
 
 
+def evaluation_schema() -> pa.Schema:
+    """One row a driving frame and a protocol ("same" or "cross") of an evaluation.
+
+    Frames count those of their clips. Each metric stands three times: of the generated frame, of
+    the source copied in its place (copy_), and, where that says something, of the film itself
+    (driver_). NaN could not be measured, and `reason` says why; null does not apply to the frame.
+    """
+    metrics = (
+        *("psnr", "ssim", "l1", "lpips", "akd", "akd_sum"),
+        *("csim", "aed", "apd6", "apd3", "jitter", "flicker"),
+    )
+    others = [f"copy_{name}" for name in metrics]
+    others += ["driver_csim", "driver_jitter", "driver_flicker"]
+    return _schema(
+        "evaluation",
+        [
+            _field("protocol", pa.string()),
+            _field("person", pa.string()),
+            _field("source_clip", pa.string()),
+            _field("source_frame", pa.int32()),
+            _field("driving_clip", pa.string()),
+            _field("driving_frame", pa.int32()),
+            _field("seen", pa.string()),
+            *(_known(name, pa.float64()) for name in (*metrics, *others)),
+            _field("reason", pa.string()),
+        ],
+    )
+
+
 def ticks_schema() -> pa.Schema:
     """One row a tick of a film's mezzanine: its shot, and the time of the frame that it shows."""
     return _schema(

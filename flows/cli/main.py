@@ -12,10 +12,11 @@ from typing import Annotated, NoReturn
 import typer
 from typer.main import get_command
 
-from flows.cli import assets, crash, facemodel
+from flows.cli import assets, consent, crash, facemodel
 from flows.cli.demo import demo
 from flows.cli.describe import describe
 from flows.cli.doctor import doctor
+from flows.cli.evaluate import evaluate
 from flows.cli.examples import examples
 from flows.cli.exit_code import ExitCode
 from flows.cli.preprocess import preprocess
@@ -24,6 +25,7 @@ from flows.cli.report import report
 from flows.cli.status import status
 from flows.cli.train import train
 from flows.cli.ui import ui
+from flows.cli.verify import verify
 from flows.redact import redact
 from flows.server import ServerError
 from pipeline.errors import ConfigurationError
@@ -54,10 +56,22 @@ app.command(
 )(train)
 app.command(
     epilog=examples(
+        "e3d evaluate --store ./e3d-store --run first",
+        "e3d evaluate --store s3://bucket/e3d --run first --dataset others --json",
+    )
+)(evaluate)
+app.command(
+    epilog=examples(
         "e3d render job.yaml --store ./e3d-store",
         "e3d render job.yaml --store s3://bucket/e3d --max-failures 3 --json",
     )
 )(render)
+app.command(
+    epilog=examples(
+        "e3d verify e3d-store/deliver/reel-7/shot-010.mp4 --store e3d-store",
+        "e3d verify shot-010.mp4 --json",
+    )
+)(verify)
 app.command(
     epilog=examples(
         "e3d status --store ./e3d-store", "e3d status actors --store ./e3d-store --json"
@@ -74,6 +88,7 @@ app.command(epilog=examples("e3d demo", "e3d demo --store s3://bucket/demo"))(de
 app.command(epilog=examples("e3d doctor", "e3d doctor --store s3://bucket/e3d"))(doctor)
 app.add_typer(assets.app, name="assets")
 app.add_typer(facemodel.app, name="facemodel")
+app.add_typer(consent.app, name="consent")
 app.command(epilog=examples("e3d ui", "E3D_HOME=/data/e3d e3d ui"))(ui)
 
 

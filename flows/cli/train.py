@@ -16,7 +16,10 @@ def train(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of the generator; default: the recipe's.")
     ] = None,
-    gpus: Annotated[float, typer.Option(min=0, help="GPUs to train on.")] = 0,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs to train on, of each worker.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that share each step of the generator.")
+    ] = 1,
     ray: Ray = None,
     single_writer: SingleWriter = False,
     as_json: AsJson = False,
@@ -37,6 +40,7 @@ def train(
             steps=steps,
             ray_address=ray,
             gpus=gpus,
+            workers=workers,
         )
     show(result, _text(result), as_json=as_json)
     if result["outcome"] != "ok":

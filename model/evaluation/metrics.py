@@ -1,22 +1,59 @@
 """Measures of the evaluation protocol (Spec 2.8, 7), each per frame, and their summary.
 
 A frame that could not be measured (no face found in it, say) is NaN in the arrays given and in
-the values returned; `summarise` counts it as failed, so nothing is dropped silently.
+the values returned; `summarise` counts it as failed, so nothing is dropped silently. A frame to
+which a measure does not apply (jitter at the end of a stretch) is masked, and is not counted.
 
 Shape suffixes: T frames, H height, W width, C colour, K points, D dimensions.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from model.training.data import to_signed
+from model.training.perceptual import Perceptual
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 SSIM_TAPS = 11
 SSIM_SIGMA = 1.5
+POINTS_PX = 256
+"""Key-points are given in px of a picture of this side, whatever the network's size (Spec 2.8)."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measure of the protocol, for tables."""
+
+    name: str
+    title: str
+    better: Literal["higher", "lower"]
+    meaning: str
+    copying_is_best: bool = False
+    """Copying the source scores best by construction: the film itself is what to compare with."""
+
+
+METRICS = (
+    Metric("psnr", "PSNR, dB", "higher", "10 log10(255^2 / MSE) over 8-bit RGB"),
+    Metric("ssim", "SSIM", "higher", "Gaussian window of 11 px, sigma 1.5, mean of channels"),
+    Metric("l1", "L1", "lower", "mean absolute difference, colours from 0 to 1"),
+    Metric("lpips", "perceptual", "lower", "distance in the features of a fixed network"),
+    Metric("akd", "AKD, px", "lower", "key-points: mean over points and both coordinates"),
+    Metric("akd_sum", "AKD (sum), px", "lower", "key-points: mean over points of |dx| + |dy|"),
+    Metric("csim", "CSIM", "higher", "cosine of identity embeddings with the source", True),
+    Metric("aed", "AED", "lower", "mean absolute difference of expression coefficients"),
+    Metric("apd6", "APD-6", "lower", "pose: 3 angles (rad) and 3 translations (dm)"),
+    Metric("apd3", "APD-3, rad", "lower", "pose: the 3 angles alone"),
+    Metric("jitter", "jitter, px", "lower", "second difference of key-points over time", True),
+    Metric("flicker", "flicker", "lower", "change where the film stands still", True),
+)
+"""In the order of tables."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +69,11 @@ class Summary:
 
 
 def summarise(values_T: NDArray[np.floating]) -> Summary:
-    """Return the mean over the frames of a measure, counting NaN as failures."""
-    good = values_T[~np.isnan(values_T)]
+    """Return the mean over the frames of a measure, counting NaN as failures, masked not at all."""
+    applicable = np.ma.compressed(values_T)
+    good = applicable[~np.isnan(applicable)]
     mean = float(good.mean()) if len(good) else float("nan")
-    return Summary(mean, len(good), len(values_T) - len(good))
+    return Summary(mean, len(good), len(applicable) - len(good))
 
 
 def _check_alike(a: NDArray[np.generic], b: NDArray[np.generic]) -> None:
@@ -91,6 +129,13 @@ def image_metrics(frames_THWC: Bytes, driving_THWC: Bytes) -> dict[str, Floats]:
     }
 
 
+@torch.inference_mode()
+def perceptual_distance(frames_THWC: Bytes, driving_THWC: Bytes, distance: Perceptual) -> Floats:
+    """Return the perceptual distance of every frame to the driving frame, [T]."""
+    pairs = zip(to_signed(frames_THWC), to_signed(driving_THWC), strict=True)
+    return np.array([float(distance(frame[None], wanted[None])) for frame, wanted in pairs])
+
+
 def _mean_difference(a_TD: NDArray[np.floating], b_TD: NDArray[np.floating]) -> Floats:
     _check_alike(a_TD, b_TD)
     return np.asarray(np.abs(a_TD - b_TD).mean(axis=-1), dtype=np.float64)
@@ -122,8 +167,8 @@ def apd6(
 def akd(points_TK2: NDArray[np.floating], driving_TK2: NDArray[np.floating]) -> Floats:
     """Return the average key-point distance per frame: mean over points and both coordinates.
 
-    In pixels of the crop. The other reading of the paper's "L1", |dx| + |dy| per point, is
-    twice this value: `akd_sum`.
+    In the pixels of the points: give them in px of `POINTS_PX`. The other reading of the paper's
+    "L1", |dx| + |dy| per point, is twice this value: `akd_sum`.
     """
     _check_alike(points_TK2, driving_TK2)
     return np.asarray(np.abs(points_TK2 - driving_TK2).mean(axis=(1, 2)), dtype=np.float64)

@@ -1,10 +1,14 @@
 """Contrastive pre-training of the expression encoder (Export3D 3.1; Spec 2.3).
 
+One process does it, also where several train the generator: the image encoder normalises over all
+images of a step, which torch can do across processes on GPUs only.
+
 Shape suffixes: V clips, F frames of one clip, C channels, H height, W width, E expression,
 N all usable frames, D length of an embedding.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +21,7 @@ from model.training.clebs_data import ClebsSampler, jitter
 from model.training.data import Clip, FrameBank
 from model.training.loop import Cadence, Run, Schedule, Watch, learning_rate
 from model.training.precision import Precision, arithmetic
+from model.training.prefetch import Prefetch
 from model.training.state import (
     JSON,
     TrainedState,
@@ -51,7 +56,7 @@ class ClebsTrainingConfig:
     precision: Precision = "float32"
     """Arithmetic of the image encoder; expression, basis and cosines are in float32 either way."""
     cadence: Cadence = field(default_factory=Cadence)
-    cache_gib: float = 8.0
+    cache_gib: float = 2.0
     """Memory for decoded and resized frames."""
 
 
@@ -77,7 +82,8 @@ def pretrain_clebs(
     if state is not None:
         trainee.restore(state)
         position = schedule.position(state.card)
-    return Run(trainee, schedule, config.cadence, watch or Watch(), position).finish()
+    with closing(trainee):
+        return Run(trainee, schedule, config.cadence, watch or Watch(), position).finish()
 
 
 class _ClebsTraining:
@@ -90,7 +96,7 @@ class _ClebsTraining:
     ) -> None:
         contrast = network_config.clebs
         self._network_config, self._config, self._device = network_config, config, device
-        self._sampler = ClebsSampler(
+        self._sampler = sampler = ClebsSampler(
             clips,
             FrameBank(clips, contrast.image_px, round(config.cache_gib * 2**30)),
             clips_per_batch=contrast.clips,
@@ -99,6 +105,7 @@ class _ClebsTraining:
             allow_fewer=config.allow_fewer,
             seed=config.seed,
         )
+        self._batches = Prefetch(sampler.batch, device)
         with seeded([config.seed, 0], device):
             self._lebs = LeBS(network_config).to(device)
             self._images = ImageEncoder(network_config).to(device)
@@ -114,14 +121,14 @@ class _ClebsTraining:
         config = self._config
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(config.learning_rate, config.final_rate, 0, step, fraction)
-        batch = self._sampler.batch(step)
-        images_VFCHW = batch.images_VFCHW.to(self._device)
+        batch = self._batches.take(step).to(self._device)
+        images_VFCHW = batch.images_VFCHW
         mixed_GCHW = jitter(images_VFCHW.flatten(0, 1), config.jitter, (config.seed, step))
         with arithmetic(self._device, config.precision):
             image_GD = self._images(mixed_GCHW)
         image_VFD = image_GD.unflatten(0, images_VFCHW.shape[:2])
-        expression_VFE = batch.expression_VFE.to(self._device)
-        encoded_VFD = self._lebs(expression_VFE.flatten(0, 1)).unflatten(0, images_VFCHW.shape[:2])
+        encoded_GD = self._lebs(batch.expression_VFE.flatten(0, 1))
+        encoded_VFD = encoded_GD.unflatten(0, images_VFCHW.shape[:2])
         cosine_VFF = cosine_matrix(encoded_VFD, image_VFD)
         contrast = self._network_config.clebs
         loss = clebs_loss(cosine_VFF, contrast.tau, contrast.denominator)
@@ -131,6 +138,10 @@ class _ClebsTraining:
         own = torch.arange(cosine_VFF.shape[-1], device=self._device)
         found = (cosine_VFF.argmax(dim=-1) == own).float().mean()
         return {"loss": loss.detach(), "top1": found}
+
+    def close(self) -> None:
+        """End the threads that read."""
+        self._batches.close()
 
     def sample(self) -> None:
         """There is no picture to show."""

@@ -6,6 +6,7 @@ G = V x F images, K frames that can be drawn.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -22,6 +23,17 @@ class ClebsBatch:
 
     images_VFCHW: Tensor
     expression_VFE: Tensor
+
+    def to(self, device: torch.device) -> "ClebsBatch":
+        """Return the batch on `device`, which may still be copying it."""
+        return ClebsBatch(
+            self.images_VFCHW.to(device, non_blocking=True),
+            self.expression_VFE.to(device, non_blocking=True),
+        )
+
+    def pinned(self) -> Self:
+        """Return the batch in memory from which a GPU copies by itself."""
+        return type(self)(self.images_VFCHW.pin_memory(), self.expression_VFE.pin_memory())
 
 
 class SpacedFrames:

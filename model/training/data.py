@@ -9,13 +9,16 @@ H height, W width, E expression coefficients, 25 camera label (16 + 9, row-major
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from threading import Lock
+from typing import Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+
+from model.training.team import Team
 
 Bytes = NDArray[np.uint8]
 
@@ -103,29 +106,41 @@ def to_bytes(images_BCHW: Tensor) -> Bytes:
 class FrameBank:
     """Frames of many clips at the network's size, each decoded and resized once while they fit.
 
-    Beyond `cache_bytes` further frames are read and resized at every use.
+    Beyond `cache_bytes` further frames are read and resized at every use. Several threads may ask:
+    a clip is read by one of them at a time.
     """
 
     def __init__(self, clips: Sequence[Clip], image_px: int, cache_bytes: int) -> None:
         self._clips = clips
         self._image_px = image_px
         self._room_bytes = cache_bytes
+        self._locks = [Lock() for _ in clips]
+        self._room_lock = Lock()
         self._kept: dict[tuple[int, int], Bytes] = {}
 
     def images(self, clip: int, frames: Sequence[int]) -> Bytes:
         """Return `frames` of the clip at index `clip` as uint8 [N, image_px, image_px, 3]."""
-        missing = sorted({frame for frame in frames if (clip, frame) not in self._kept})
-        fresh = dict(zip(missing, self._read(clip, missing), strict=True)) if missing else {}
-        for frame, image in fresh.items():
-            if image.nbytes <= self._room_bytes:
-                self._room_bytes -= image.nbytes
-                self._kept[clip, frame] = image
-        return np.stack([fresh[f] if f in fresh else self._kept[clip, f] for f in frames])
+        with self._locks[clip]:
+            missing = sorted({frame for frame in frames if (clip, frame) not in self._kept})
+            fresh = dict(zip(missing, self._read(clip, missing), strict=True)) if missing else {}
+            for frame, image in fresh.items():
+                if self._takes(image.nbytes):
+                    self._kept[clip, frame] = image
+            return np.stack([fresh[f] if f in fresh else self._kept[clip, f] for f in frames])
+
+    def _takes(self, n_bytes: int) -> bool:
+        with self._room_lock:
+            if n_bytes > self._room_bytes:
+                return False
+            self._room_bytes -= n_bytes
+            return True
 
     def _read(self, clip: int, frames: Sequence[int]) -> list[Bytes]:
         images_NHWC = self._clips[clip].frames.batch(frames)
         if images_NHWC.shape[1] != images_NHWC.shape[2]:
             raise TrainingDataError(f"clip {self._clips[clip].clip_id} is not square")
+        if images_NHWC.shape[1] == self._image_px:
+            return [image.copy() for image in images_NHWC]
         small = resize_antialiased(to_signed(images_NHWC), self._image_px)
         return [image.copy() for image in to_bytes(small)]
 
@@ -140,12 +155,21 @@ class PairBatch:
     camera_B25: Tensor
 
     def to(self, device: torch.device) -> "PairBatch":
-        """Return the batch on `device`."""
+        """Return the batch on `device`, which may still be copying it."""
         return PairBatch(
-            self.source_BCHW.to(device),
-            self.driving_BCHW.to(device),
-            self.expression_BE.to(device),
-            self.camera_B25.to(device),
+            self.source_BCHW.to(device, non_blocking=True),
+            self.driving_BCHW.to(device, non_blocking=True),
+            self.expression_BE.to(device, non_blocking=True),
+            self.camera_B25.to(device, non_blocking=True),
+        )
+
+    def pinned(self) -> Self:
+        """Return the batch in memory from which a GPU copies by itself."""
+        return type(self)(
+            self.source_BCHW.pin_memory(),
+            self.driving_BCHW.pin_memory(),
+            self.expression_BE.pin_memory(),
+            self.camera_B25.pin_memory(),
         )
 
 
@@ -153,13 +177,22 @@ class PairSampler:
     """Draws (source, driving) pairs: two distinct usable frames of one clip (Spec 2.6).
 
     Clips are drawn alike, however long they are; those with fewer than two usable frames not.
+    `batch` counts the pairs of all processes of the team; each reads its share alone.
     """
 
-    def __init__(self, clips: Sequence[Clip], bank: FrameBank, batch: int, seed: int) -> None:
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        bank: FrameBank,
+        batch: int,
+        seed: int,
+        team: Team = Team(),  # noqa: B008  a frozen value
+    ) -> None:
         self._clips = clips
         self._bank = bank
         self._batch = batch
         self._seed = seed
+        self._team = team
         self._usable = {
             index: frames
             for index, clip in enumerate(clips)
@@ -169,15 +202,15 @@ class PairSampler:
             raise TrainingDataError("no clip has two usable frames, so no pair can be drawn")
 
     def pairs(self, step: int) -> list[tuple[int, int, int]]:
-        """Return (clip index, source frame, driving frame) for every sample of the step."""
+        """Return (clip index, source frame, driving frame) for every pair of the whole step."""
         rng = np.random.default_rng([self._seed, step])
         chosen = rng.choice(list(self._usable), size=self._batch)
         drawn = [rng.choice(self._usable[clip], size=2, replace=False) for clip in chosen]
         return [(int(c), int(s), int(d)) for c, (s, d) in zip(chosen, drawn, strict=True)]
 
     def batch(self, step: int) -> PairBatch:
-        """Return the batch of a step."""
-        pairs = self.pairs(step)
+        """Return this process's share of the batch of a step."""
+        pairs = self._team.share(self.pairs(step))
         images = np.stack([self._bank.images(c, [s, d]) for c, s, d in pairs])
         labels = [(self._clips[c], d) for c, _, d in pairs]
         return PairBatch(

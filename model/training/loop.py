@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.training.state import JSON, StateMismatchError, TrainedState
+from model.training.team import Team
 
 
 class DivergedError(ArithmeticError):
@@ -154,7 +155,11 @@ class Trainee(Protocol):
 
 @dataclass
 class Run:
-    """One training on its way through a schedule."""
+    """One training on its way through a schedule.
+
+    Of a team all processes go the same way, step by step: what the leader's watch and clock say
+    counts for all of them, and it alone shows and keeps anything.
+    """
 
     trainee: Trainee
     schedule: Schedule
@@ -162,6 +167,7 @@ class Run:
     watch: Watch
     position: Position
     clock: Callable[[], float] = time.monotonic
+    team: Team = field(default_factory=Team)
     shown: int = 0  # the step at which skill was last shown
 
     def finish(self) -> TrainedState:
@@ -172,14 +178,15 @@ class Run:
         names = list(self.schedule.phases)
         stopped = False
         while (index := self.schedule.current(self.position)) is not None:
-            if stopped := self.watch.should_stop():
+            if stopped := bool(self.team.agreed(self.watch.should_stop())):
                 break
             self._advance(index, names[index])
         ended = "stopped" if stopped else self.schedule.ended_by(self.position)
         if self.position.step != self.shown:
             self._show(names[-1] if index is None else names[index])
         state = self._state(ended)
-        self.watch.on_checkpoint(state)
+        if self.team.leads:
+            self.watch.on_checkpoint(state)
         return state
 
     def _advance(self, index: int, phase: str) -> None:
@@ -192,26 +199,31 @@ class Run:
         told = _due(number, self.cadence.metrics_every)
         kept = _due(number, self.cadence.checkpoint_every)
         if told or kept or self.schedule.current(self.position) is None:
-            values = _finite(losses, number)
+            values = _finite(self.team.means(losses), number)
             if told:
                 self._tell(phase, values)
         if _due(number, self.cadence.sample_every):
             self._show(phase)
         if self.schedule.max_seconds is not None:
-            spent = self.position.seconds[index] + self.clock() - began
+            spent = self.position.seconds[index] + self.team.agreed(self.clock() - began)
             seconds = (*before.seconds[:index], spent, *before.seconds[index + 1 :])
             self.position = replace(self.position, seconds=seconds)
         foretold = round(number / self.schedule.fraction(self.position))
-        self.watch.on_progress(number, max(number, foretold))
-        if kept:
-            self.watch.on_checkpoint(self._state("running"))
+        if self.team.leads:
+            self.watch.on_progress(number, max(number, foretold))
+            if kept:
+                self.watch.on_checkpoint(self._state("running"))
 
     def _tell(self, phase: str, values: Mapping[str, float]) -> None:
+        if not self.team.leads:
+            return
         step = self.position.step
         self.watch.on_metrics([MetricRow(step, phase, name, v) for name, v in values.items()])
 
     def _show(self, phase: str) -> None:
         self.shown = self.position.step
+        if not self.team.leads:
+            return
         shown = self.trainee.sample()
         if shown is not None:
             picture, measures = shown

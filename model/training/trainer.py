@@ -4,6 +4,7 @@ Shape suffixes: B batch, C channels, H height, W width.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from model.evaluation.metrics import psnr
 from model.export3d.config import Export3DConfig
 from model.export3d.network import Export3D, Rendered
+from model.training.critic import Critic, new_critic
 from model.training.data import (
     Clip,
     FrameBank,
@@ -22,7 +24,7 @@ from model.training.data import (
     resize_antialiased,
     to_bytes,
 )
-from model.training.discriminator import Discriminator, DiscriminatorConfig
+from model.training.discriminator import DiscriminatorConfig
 from model.training.loop import Cadence, Run, Schedule, Watch, learning_rate
 from model.training.losses import (
     ReconstructionWeights,
@@ -33,6 +35,7 @@ from model.training.losses import (
 )
 from model.training.perceptual import Perceptual
 from model.training.precision import Precision, arithmetic, check_gradients
+from model.training.prefetch import Prefetch
 from model.training.samples import sample_grid
 from model.training.state import (
     JSON,
@@ -45,6 +48,7 @@ from model.training.state import (
     restore_optimizer,
     seeded,
 )
+from model.training.team import Team, check_share
 
 RECONSTRUCTION = "reconstruction"
 ADVERSARIAL = "adversarial"
@@ -56,7 +60,7 @@ class TrainingConfig:
 
     seed: int = 0
     batch: int = 8
-    """Pairs in one step."""
+    """Pairs in one step, of all processes together."""
     reconstruction_steps: int = 300_000
     adversarial_steps: int = 10_000
     max_seconds: float | None = None
@@ -85,8 +89,8 @@ class TrainingConfig:
     cadence: Cadence = field(default_factory=Cadence)
     sample_rows: int = 4
     """Pairs in a picture of samples; the same ones throughout a run."""
-    cache_gib: float = 8.0
-    """Memory for decoded and resized frames."""
+    cache_gib: float = 2.0
+    """Memory for decoded and resized frames, of each process."""
 
 
 def train_export3d(
@@ -107,11 +111,16 @@ def train_export3d(
     pre-trained needs it unless `state` holds it already. Without `perceptual` L_rec has its two
     squared terms only. The pairs of the sample pictures come from `shown`, which may be frames
     held out; without it they are frames that are trained on. The group "weights" of the result is
-    the network's. Raises
-    TrainingDataError, StateMismatchError, DivergedError.
+    the network's.
+
+    Where torch's default process group is set up, its processes train together and all return the
+    state; only the first one's `watch` is told anything. Raises TrainingDataError,
+    UnevenShareError, StateMismatchError, DivergedError.
     """
+    team = Team.joined()
+    check_share(config.batch, team.size)
     trainee = _Export3DTraining(
-        network_config, config, clips, shown or clips, perceptual, torch.device(device)
+        network_config, config, clips, shown or clips, perceptual, torch.device(device), team
     )
     schedule = Schedule(
         {RECONSTRUCTION: config.reconstruction_steps, ADVERSARIAL: config.adversarial_steps},
@@ -126,13 +135,9 @@ def train_export3d(
             raise StateMismatchError("this network needs a pre-trained expression encoder (clebs)")
         encoder = trainee.network.condition.encoder
         restore_module(encoder, clebs, "pre-trained expression encoder")
-    return Run(trainee, schedule, config.cadence, watch or Watch(), position).finish()
-
-
-@dataclass(frozen=True)
-class _Critic:
-    network: Discriminator
-    optimizer: torch.optim.Adam
+    with closing(trainee):
+        run = Run(trainee, schedule, config.cadence, watch or Watch(), position, team=team)
+        return run.finish()
 
 
 class _Export3DTraining:
@@ -144,25 +149,30 @@ class _Export3DTraining:
         shown: Sequence[Clip],
         perceptual: Perceptual | None,
         device: torch.device,
+        team: Team = Team(),  # noqa: B008  a frozen value
     ) -> None:
         self._config, self._device, self._perceptual = config, device, perceptual
+        self._team = team
         side = network_config.image_px
         bank = FrameBank(clips, side, round(config.cache_gib * 2**30))
-        self._pairs = PairSampler(clips, bank, config.batch, config.seed)
+        pairs = PairSampler(clips, bank, config.batch, config.seed, team)
         samples = PairSampler(shown, FrameBank(shown, side, 0), config.sample_rows, config.seed + 1)
         self._shown = samples.batch(0)
+        self._batches = Prefetch(pairs.batch, device)
         with seeded([config.seed, 0], device):
             self.network = Export3D(network_config).to(device).train()
         self._optimizer = torch.optim.Adam(
             (p for p in self.network.parameters() if p.requires_grad), lr=config.learning_rate
         )
-        self._critic: _Critic | None = None
+        self._critic: Critic | None = None
         if config.adversarial_steps:
+            rate, kind = config.discriminator_rate, config.discriminator
             with seeded([config.seed, 1], device):
-                critic = Discriminator(network_config.image_px, config.discriminator).to(device)
-            rate = config.discriminator_rate
-            optimizer = torch.optim.Adam(critic.parameters(), lr=rate, betas=(0.0, 0.99))
-            self._critic = _Critic(critic, optimizer)
+                self._critic = new_critic(side, kind, rate, team, device)
+
+    def close(self) -> None:
+        """End the threads that read."""
+        self._batches.close()
 
     def step(self, step: int, phase: str, fraction: float) -> Mapping[str, Tensor]:
         """Do one step of the generator and, in the adversarial phase, one of the discriminator."""
@@ -171,16 +181,16 @@ class _Export3DTraining:
             group["lr"] = learning_rate(
                 config.learning_rate, config.final_rate, config.warmup_steps, step, fraction
             )
-        batch = self._pairs.batch(step).to(self._device)
+        batch = self._batches.take(step).to(self._device)
         critic = self._critic if phase == ADVERSARIAL else None
-        with seeded([config.seed, 2, step], self._device):
+        with seeded([config.seed, 2, step], self._device), self._team.drawing():
             seen, losses = self._generator_step(step, batch, critic)
             if critic is not None:
                 losses |= self._critic_step(step, batch, seen, critic)
         return losses
 
     def _generator_step(
-        self, step: int, batch: PairBatch, critic: _Critic | None
+        self, step: int, batch: PairBatch, critic: Critic | None
     ) -> tuple[Rendered, dict[str, Tensor]]:
         with self._arithmetic():
             seen = self.network(batch.source_BCHW, batch.expression_BE, batch.camera_B25)
@@ -206,7 +216,7 @@ class _Export3DTraining:
         return seen, losses
 
     def _critic_step(
-        self, step: int, batch: PairBatch, seen: Rendered, critic: _Critic
+        self, step: int, batch: PairBatch, seen: Rendered, critic: Critic
     ) -> dict[str, Tensor]:
         config = self._config
         critic.network.requires_grad_(True)
@@ -238,6 +248,7 @@ class _Export3DTraining:
     ) -> None:
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
+        self._team.average_gradients(module)
         if self._config.check_gradients:
             check_gradients(module, what, step)
         if self._config.gradient_clip is not None and module is self.network:
@@ -258,12 +269,10 @@ class _Export3DTraining:
             batch.source_BCHW, batch.driving_BCHW, seen.image_BCHW, seen.raw_BCHW, seen.depth_B1HW
         )
         wanted = to_bytes(batch.driving_BCHW)
-        got, copied = to_bytes(seen.image_BCHW), to_bytes(batch.source_BCHW)
+        measures = {"sample_psnr": seen.image_BCHW, "sample_psnr_copy": batch.source_BCHW}
         return grid, {
-            "sample_psnr": float(np.mean([psnr(a, b) for a, b in zip(got, wanted, strict=True)])),
-            "sample_psnr_copy": float(
-                np.mean([psnr(a, b) for a, b in zip(copied, wanted, strict=True)])
-            ),
+            name: float(np.mean([psnr(*two) for two in zip(to_bytes(got), wanted, strict=True)]))
+            for name, got in measures.items()
         }
 
     def state(self, card: Mapping[str, JSON]) -> TrainedState:
@@ -272,9 +281,7 @@ class _Export3DTraining:
             "optimizer": optimizer_tensors(self._optimizer, self.network),
         }
         if self._critic is not None:
-            critic, optimizer = self._critic.network, self._critic.optimizer
-            tensors["discriminator"] = copy_to_cpu(critic.state_dict())
-            tensors["discriminator-optimizer"] = optimizer_tensors(optimizer, critic)
+            tensors |= self._critic.tensors()
         return TrainedState(
             tensors=tensors,
             card={
@@ -290,7 +297,5 @@ class _Export3DTraining:
         """Take over a state; one from before there was a discriminator starts a fresh one."""
         restore_module(self.network, state.tensors["weights"], "network")
         restore_optimizer(self._optimizer, self.network, state.tensors["optimizer"])
-        if self._critic is not None and "discriminator" in state.tensors:
-            critic, optimizer = self._critic.network, self._critic.optimizer
-            restore_module(critic, state.tensors["discriminator"], "discriminator")
-            restore_optimizer(optimizer, critic, state.tensors["discriminator-optimizer"])
+        if self._critic is not None:
+            self._critic.restore(state.tensors)

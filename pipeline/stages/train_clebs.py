@@ -10,10 +10,11 @@ from model.training.holdout import Holdout, split
 from model.training.loop import Watch
 from model.training.state import TrainedState, plain
 from pipeline.stage import Resources, Result, Stage, Work, stage_key
-from pipeline.stages.training import device, run_training
+from pipeline.stages.training import device, run_training, train_here
 from storage.identity import JSON
 
 ENCODER = "lebs"
+_OWN_GIB = 2.0  # of the process, beside the frames that it keeps
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class TrainClebs(Stage):
 
     def __init__(self, config: TrainClebsConfig) -> None:
         super().__init__(config)
-        self.resources = Resources(cpus=8, gpus=config.gpus, memory_gib=4)
+        memory_gib = _OWN_GIB + config.training.cache_gib
+        self.resources = Resources(cpus=8, gpus=config.gpus, memory_gib=memory_gib)
 
     def identity(self) -> JSON:
         """Network, training, and the frames left out."""
@@ -52,9 +54,11 @@ class TrainClebs(Stage):
 
     def process(self, batch: Sequence[Work]) -> list[Result]:
         """Pre-train once for each run."""
-        return [
-            run_training(work, stage_key(self, work.item), [ENCODER], self._train) for work in batch
-        ]
+        return [self._run(work) for work in batch]
+
+    def _run(self, work: Work) -> Result:
+        key = stage_key(self, work.item)
+        return run_training(work, [ENCODER], lambda: train_here(work, key, self._train))
 
     def _train(
         self, clips: Sequence[Clip], state: TrainedState | None, watch: Watch

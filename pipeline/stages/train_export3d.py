@@ -3,22 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from model.export3d.config import Export3DConfig
 from model.training.data import Clip
 from model.training.holdout import Holdout, split
 from model.training.loop import Watch
 from model.training.perceptual import HedVgg16
 from model.training.state import TrainedState, plain
+from model.training.team import UnevenShareError, check_share
 from model.training.trainer import TrainingConfig, train_export3d
-from pipeline.stage import Resources, Result, Stage, Work, stage_key
+from pipeline.errors import ConfigurationError
+from pipeline.stage import Resources, Result, Work, stage_key
 from pipeline.stages.train_clebs import ENCODER
-from pipeline.stages.training import device, run_training
+from pipeline.stages.training import Reached, device, run_training, train_here
+from pipeline.stages.training_workers import SharedTraining, train_on_workers
 from storage import assets
 from storage.checkpoints import read_checkpoint
 from storage.identity import JSON
 
 WEIGHTS = "weights"
 PERCEPTUAL = "hed_vgg16"
+_OWN_GIB = 4.0  # of a process, beside the frames that it keeps
 
 
 @dataclass(frozen=True)
@@ -34,15 +40,27 @@ class TrainExport3DConfig:
     holdout: Holdout = field(default_factory=Holdout)
     """Frames that the run never sees; pictures of samples are of them, where there are any."""
     gpus: float = 0
-    """Devices of the run; changes no key."""
+    """Devices of each worker; changes no key."""
+    workers: int = 1
+    """Processes that share the pairs of every step; changes no key."""
+
+    def __post_init__(self) -> None:
+        if self.workers > 1 and not float(self.gpus).is_integer():
+            raise ConfigurationError(
+                f"{self.workers} workers with {self.gpus:g} GPU each would share devices, over "
+                "which they cannot exchange gradients; allowed are whole numbers"
+            )
+        try:
+            check_share(self.training.batch, self.workers)
+        except UnevenShareError as error:
+            raise ConfigurationError(str(error)) from error
 
 
-class TrainExport3D(Stage):
+class TrainExport3D(SharedTraining):
     """Dataset and encoder in; the network's weights out."""
 
     name = "export3d"
     version = 1
-    needs = ("clebs",)
     unit = "steps"
     libraries = ("torch", "decord")
 
@@ -50,7 +68,12 @@ class TrainExport3D(Stage):
 
     def __init__(self, config: TrainExport3DConfig) -> None:
         super().__init__(config)
-        self.resources = Resources(cpus=8, gpus=config.gpus, memory_gib=6)
+        memory_gib = _OWN_GIB + config.training.cache_gib
+        self.workers = config.workers
+        self.needs = ("clebs",) if config.network.expression == "clebs" else ()
+        self.each = Resources(cpus=8, gpus=config.gpus, memory_gib=memory_gib)
+        # Where workers do the work, the stage's own process waits, and must not hold their place.
+        self.resources = self.each if config.workers == 1 else Resources(cpus=0, memory_gib=1)
 
     def identity(self) -> JSON:
         """Network, training, the network behind the perceptual loss, and the frames left out."""
@@ -67,18 +90,22 @@ class TrainExport3D(Stage):
     def setup(self) -> None:
         """Load the perceptual network."""
         blocks, px = self.config.perceptual_blocks, self.config.perceptual_px
-        self._perceptual = HedVgg16(assets.locate(PERCEPTUAL), blocks, px) if blocks else None
+        self._perceptual: HedVgg16 | None = None
+        if blocks:
+            self._perceptual = HedVgg16(assets.locate(PERCEPTUAL), blocks, px).to(device())
 
     def process(self, batch: Sequence[Work]) -> list[Result]:
         """Train once for each run."""
         return [self._run(work) for work in batch]
 
     def _run(self, work: Work) -> Result:
-        encoder = work.folder / "encoder"
-        encoder.mkdir()
-        for name in (f"{ENCODER}.safetensors", "card.json"):
-            work.ledger.fetch(work.item.commits["clebs"].output(name), encoder)
-        clebs = read_checkpoint(encoder)[0][ENCODER]
+        if self.workers > 1:
+            return train_on_workers(self, work, [WEIGHTS])
+        return run_training(work, [WEIGHTS], lambda: self.take_part(work, leads=True))
+
+    def take_part(self, work: Work, *, leads: bool) -> Reached:
+        """See SharedTraining."""
+        clebs = _expression_encoder(work) if self.needs else None
 
         def train(clips: Sequence[Clip], state: TrainedState | None, watch: Watch) -> TrainedState:
             config = self.config
@@ -95,4 +122,13 @@ class TrainExport3D(Stage):
                 device=device(),
             )
 
-        return run_training(work, stage_key(self, work.item), [WEIGHTS], train)
+        return train_here(work, stage_key(self, work.item), train, leads=leads)
+
+
+def _expression_encoder(work: Work) -> dict[str, Tensor]:
+    """Read the pre-trained encoder that the stage `clebs` has left."""
+    folder = work.folder / "encoder"
+    folder.mkdir()
+    for name in (f"{ENCODER}.safetensors", "card.json"):
+        work.ledger.fetch(work.item.commits["clebs"].output(name), folder)
+    return dict(read_checkpoint(folder)[0][ENCODER])

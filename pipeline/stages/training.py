@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from model.training.loop import MetricRow, Watch
 from model.training.state import TrainedState
 from pipeline import dataset as datasets
 from pipeline.clock import utc_now
+from pipeline.reports.tensorboard import EVENTS, event_file
 from pipeline.stage import Outcome, Result, Work
 from pipeline.training_clips import training_clips
 from storage.checkpoints import read_checkpoint, write_checkpoint
@@ -29,19 +30,51 @@ METRICS = "metrics.jsonl"
 Train = Callable[[Sequence[Clip], TrainedState | None, Watch], TrainedState]
 
 
-def run_training(work: Work, key: str, groups: Sequence[str], train: Train) -> Result:
+@dataclass(frozen=True)
+class Reached:
+    """What a training has come to."""
+
+    state: TrainedState
+    history: "History"
+    counts: Mapping[str, int]
+    """Clips and frames that it was given."""
+
+
+def run_training(work: Work, groups: Sequence[str], reach: Callable[[], Reached]) -> Result:
+    """Train by `reach`, and return a result with the tensors of `groups` and the history.
+
+    Two runs of one key, killed or not, give the same tensors on one kind of machine.
+    """
+    try:
+        reached = reach()
+    except TrainingDataError as error:  # the dataset's fault, and so an outcome
+        return Result(Outcome.FAILED, "too_little_data", str(error))
+    out = work.folder / "trained"
+    out.mkdir()
+    tensors = {group: reached.state.tensors[group] for group in groups}
+    card = reached.state.card
+    return Result(
+        Outcome.OK,
+        counts=reached.counts,
+        files={**write_checkpoint(out, tensors, card), **reached.history.files()},
+        info={"dataset": work.item.inputs["dataset"], "ended": card["ended"]},
+    )
+
+
+def train_here(work: Work, key: str, train: Train, *, leads: bool = True) -> Reached:
     """Train on the dataset that the item names; go on from the newest checkpoint under `key`.
 
-    The result has the tensors of `groups`, the card, the metrics and the pictures of samples. Two
-    runs of one key, killed or not, give the same tensors on one kind of machine.
+    One of several processes that train together does so by the same call; only the one that
+    leads writes checkpoints and reports.
     """
     dataset = datasets.load_key(work.ledger, str(work.item.inputs["dataset"]))
     clips = training_clips(work.ledger, dataset, work.folder)
-    history = _History(work.folder)
-    state = _resume(work, key, history)
+    counts = {"clips": len(clips), "frames": sum(clip.n_frames for clip in clips)}
+    before = reached_before(work, key)
+    history = before.history if before else History(work.folder)
 
     def keep(reached: TrainedState) -> None:
-        _keep_checkpoint(work, key, reached, history)
+        _keep_checkpoint(work, key, Reached(reached, history, counts))
 
     watch = Watch(
         on_metrics=history.add,
@@ -49,19 +82,24 @@ def run_training(work: Work, key: str, groups: Sequence[str], train: Train) -> R
         on_checkpoint=keep,
         on_progress=work.report,
     )
-    try:
-        trained = train(clips, state, watch)
-    except TrainingDataError as error:  # the dataset's fault, and so an outcome
-        return Result(Outcome.FAILED, "too_little_data", str(error))
-    out = work.folder / "trained"
-    out.mkdir()
-    tensors = {group: trained.tensors[group] for group in groups}
-    return Result(
-        Outcome.OK,
-        counts={"clips": len(clips), "frames": sum(clip.n_frames for clip in clips)},
-        files={**write_checkpoint(out, tensors, trained.card), **history.files()},
-        info={"dataset": dataset.key, "ended": trained.card["ended"]},
-    )
+    state = train(clips, before.state if before else None, watch if leads else Watch())
+    return Reached(state, history, counts)
+
+
+def reached_before(work: Work, key: str) -> Reached | None:
+    """Return what the newest checkpoint of the training holds, if there is one."""
+    commit = newest_checkpoint(work.ledger, key)
+    if commit is None:
+        return None
+    folder = work.folder / "resume"
+    folder.mkdir()
+    for output in commit.outputs:
+        is_history = output.name == METRICS or output.name.endswith(".png")
+        work.ledger.fetch(output, work.folder if is_history else folder)
+    history = History(work.folder)
+    history.read([output.name for output in commit.outputs])
+    tensors, card = read_checkpoint(folder)
+    return Reached(TrainedState(tensors, card), history, commit.counts)
 
 
 def device() -> torch.device:
@@ -75,21 +113,8 @@ def newest_checkpoint(ledger: Ledger, key: str) -> Commit | None:
     return None if found is None else ledger.find(_CHECKPOINT_STAGE, str(found["key"]))
 
 
-def _resume(work: Work, key: str, history: "_History") -> TrainedState | None:
-    commit = newest_checkpoint(work.ledger, key)
-    if commit is None:
-        return None
-    folder = work.folder / "resume"
-    folder.mkdir()
-    for output in commit.outputs:
-        is_history = output.name == METRICS or output.name.endswith(".png")
-        work.ledger.fetch(output, work.folder if is_history else folder)
-    history.read([output.name for output in commit.outputs])
-    tensors, card = read_checkpoint(folder)
-    return TrainedState(tensors, card)
-
-
-def _keep_checkpoint(work: Work, key: str, state: TrainedState, history: "_History") -> None:
+def _keep_checkpoint(work: Work, key: str, reached: Reached) -> None:
+    state = reached.state
     steps = state.card["position"]
     # Seconds spent differ from run to run; the steps reached say which checkpoint this is.
     checkpoint_key = digest({"training": key, "position": steps})
@@ -100,19 +125,23 @@ def _keep_checkpoint(work: Work, key: str, state: TrainedState, history: "_Histo
         _CHECKPOINT_STAGE,
         checkpoint_key,
         outcome=str(Outcome.OK),
-        files={**files, **history.files()},
+        files={**files, **reached.history.files()},
+        counts=reached.counts,
         parents=[commit.key for commit in work.item.commits.values()],
         info={"position": steps},
         started_at=utc_now(),
         seconds=0.0,
     )
     work.ledger.publish(CHECKPOINTS, key, {"key": checkpoint_key, "position": steps})
+    work.ledger.store.put(
+        f"reports/runs/{work.item.id}/tensorboard/{EVENTS}.{key[:12]}", reached.history.events()
+    )
     for path in folder.iterdir():
         path.unlink()
 
 
 @dataclass
-class _History:
+class History:
     """Metrics and pictures of a run so far, as files in `folder`."""
 
     folder: Path
@@ -120,9 +149,11 @@ class _History:
     pictures: list[Path] = field(default_factory=list)
 
     def add(self, rows: Sequence[MetricRow]) -> None:
+        """Append values."""
         self.rows += rows
 
     def show(self, step: int, picture: NDArray[np.uint8]) -> None:
+        """Append a picture of samples, uint8 [H, W, 3], RGB."""
         path = self.folder / f"samples-{step:07d}.png"
         _, data = cv2.imencode(".png", picture[..., ::-1])
         path.write_bytes(data.tobytes())
@@ -130,11 +161,17 @@ class _History:
             self.pictures.append(path)
 
     def read(self, names: Sequence[str]) -> None:
+        """Take over what lies in the folder; `names` are the files of a checkpoint."""
         lines = (self.folder / METRICS).read_text("utf-8").splitlines()
         self.rows = [MetricRow(**json.loads(line)) for line in lines]
         self.pictures = [self.folder / name for name in names if name.endswith(".png")]
 
+    def events(self) -> bytes:
+        """Return everything so far as TensorBoard reads it."""
+        return event_file(self.rows, {int(path.stem[-7:]): path for path in self.pictures})
+
     def files(self) -> dict[str, Path]:
+        """Write the metrics, and return all files by name."""
         metrics = self.folder / METRICS
         rows: list[JSON] = [dataclasses.asdict(row) for row in self.rows]
         metrics.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
     *(ROOT / "docs" / f"{name}.md" for name in
-      ("README", "preprocess", "train", "render", "operate", "trust")),
+      ("README", "preprocess", "train", "evaluate", "results", "render", "provenance", "operate",
+       "trust")),
 ]  # fmt: skip
 """In the order of reading: commands of later pages use what earlier ones have made."""
 

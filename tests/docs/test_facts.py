@@ -11,7 +11,8 @@ from flows.cli.exit_code import ExitCode
 from flows.cli.main import app
 from model.export3d.describe import describe
 from pipeline.job_file import FilmShot, Job, Performance, Policy, PortraitShot
-from pipeline.recipes import PREPROCESS, TRAIN
+from pipeline.provenance.consent import RefusalReason
+from pipeline.recipes import ABLATIONS, PREPROCESS, TRAIN
 from preprocess.media.errors import FilmReason
 from preprocess.outcomes import FrameOutcome
 from preprocess.people.spans import SpanReason
@@ -19,7 +20,7 @@ from storage.schemas import FaceWidths, frames_schema
 from tests.docs.pages import PAGES, ROOT, anchors, code_spans, links, subcommand
 
 PACKAGES = ("flows", "pipeline", "preprocess", "model", "storage")
-README, INDEX, PREPROCESSING, TRAINING, RENDERING, OPERATION, TRUST = PAGES
+README, INDEX, PREPROCESSING, TRAINING, _, RESULTS, RENDERING, PROVENANCE, OPERATION, TRUST = PAGES
 ALL_PAGES = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
 
 
@@ -65,13 +66,18 @@ def test_all_commands_and_exit_codes_are_told() -> None:
 def test_variables_told_are_those_that_are_read() -> None:
     sources = [path for room in PACKAGES for path in (ROOT / room).rglob("*.py")]
     read = {name for path in sources for name in re.findall(r'"(E3D_[A-Z_]+)"', path.read_text())}
-    told = {span for span in named(OPERATION) if re.fullmatch(r"E3D_[A-Z]+(_[A-Z]+)*", span)}
+    told = {
+        span
+        for span in named(OPERATION) | named(PROVENANCE)
+        if re.fullmatch(r"E3D_[A-Z]+(_[A-Z]+)*", span)
+    }
     assert told == read - {"E3D_RUN_COOKIE"}  # that one is between a command and its children
 
 
 def test_all_recipes_are_told() -> None:
     assert PREPROCESS.keys() <= named(PREPROCESSING)
-    assert TRAIN.keys() <= named(TRAINING)
+    small = {name for name in ABLATIONS if name.startswith("export3d_128")}
+    assert TRAIN.keys() | small <= named(TRAINING)
 
 
 @pytest.mark.parametrize("name", TRAIN)
@@ -83,6 +89,7 @@ def test_sizes_and_steps_of_training_recipes_are_told(name: str) -> None:
     training = recipe.export3d.training
     assert picture == f"{recipe.export3d.network.image_px} px"
     assert parameters.startswith(f"{describe(recipe.export3d.network).parameters / 1e6:.2f} M")
+    assert recipe.clebs is not None
     assert clebs == f"{recipe.clebs.training.steps:,}"
     assert export3d.startswith(
         f"{training.reconstruction_steps:,} and {training.adversarial_steps:,}"
@@ -107,6 +114,10 @@ def test_all_fields_of_the_job_file_are_told() -> None:
     fields |= {f"performance.{name}" for name in Performance.model_fields}
     assert fields - {"performance"} <= named(RENDERING)
     assert set(map(str, Policy)) <= named(RENDERING)
+
+
+def test_all_refusals_are_told() -> None:
+    assert set(map(str, RefusalReason)) <= named(PROVENANCE)
 
 
 def test_the_picture_is_whole() -> None:

@@ -8,7 +8,14 @@ import pytest
 from pipeline.errors import ConfigurationError
 from pipeline.face_backends import FaceNetworks
 from pipeline.face_models import FaceModelName
-from pipeline.recipes import PREPROCESS, TRAIN, PreprocessRecipe, preprocess_recipe, train_recipe
+from pipeline.recipes import (
+    ABLATIONS,
+    PREPROCESS,
+    TRAIN,
+    PreprocessRecipe,
+    preprocess_recipe,
+    train_recipe,
+)
 from pipeline.stage import Item, chain_keys
 from preprocess.crop import CropConfig
 from preprocess.face3d.cameras import CameraMode
@@ -29,7 +36,7 @@ def changed_stages(one: PreprocessRecipe, other: PreprocessRecipe) -> set[str]:
     return {stage for stage, key in keys.items() if others[stage] != key}
 
 
-@pytest.mark.parametrize("name", [*PREPROCESS, *TRAIN])
+@pytest.mark.parametrize("name", [*PREPROCESS, *TRAIN, *ABLATIONS])
 def test_a_recipe_carries_its_name_and_its_stages_travel(name: str) -> None:
     recipe = preprocess_recipe(name) if name in PREPROCESS else train_recipe(name)
     item = FILM if name in PREPROCESS else RUN
@@ -46,7 +53,7 @@ def test_a_recipe_carries_its_name_and_its_stages_travel(name: str) -> None:
 
 @pytest.mark.parametrize("find", [preprocess_recipe, train_recipe])
 def test_an_unknown_recipe_is_answered_with_those_there_are(find: object) -> None:
-    known = PREPROCESS if find is preprocess_recipe else TRAIN
+    known = PREPROCESS if find is preprocess_recipe else TRAIN | ABLATIONS
     assert callable(find)
     with pytest.raises(ConfigurationError) as caught:
         find("nonsense")
@@ -123,3 +130,18 @@ def test_parts_that_do_not_fit_are_refused() -> None:
         FaceNetworks(landmarks="insightface")
     with pytest.raises(ConfigurationError, match="detectors is 'hog'; allowed is blazeface, yunet"):
         FaceNetworks(detectors=("hog",))
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_changes_the_network_alone(name: str) -> None:
+    base = next(one for one in TRAIN if name.startswith(one))
+    recipe, original = train_recipe(name), train_recipe(base)
+    assert recipe.export3d.training == original.export3d.training
+    assert recipe.export3d.network != original.export3d.network
+    keys = chain_keys([spec.build() for spec in recipe.stages()], RUN)
+    originals = chain_keys([spec.build() for spec in original.stages()], RUN)
+    if recipe.export3d.network.expression == "clebs":
+        assert keys["clebs"] == originals["clebs"]
+    else:
+        assert keys.keys() == {"export3d"}
+    assert keys["export3d"] != originals["export3d"]

@@ -98,6 +98,11 @@ def test_failed_frames_are_counted():
     assert (nothing.measured, nothing.failed) == (0, 3)
 
 
+def test_what_does_not_apply_is_not_counted():
+    values = np.ma.MaskedArray([1.0, np.nan, 3.0, 9.0], mask=[False, False, False, True])
+    assert metrics.summarise(values) == metrics.Summary(mean=2.0, measured=2, failed=1)
+
+
 def test_copying_the_source_scores_as_the_frames_differ():
     source = np.zeros((8, 8, 3), np.uint8)
     frames = np.stack([source + 51, source + 51])
