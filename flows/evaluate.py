@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import artifacts
 from flows.watched import run_stages
-from pipeline.evaluation_job import EvaluationPlan, plan_evaluation, publish_evaluation
+from pipeline.evaluation.job import EvaluationPlan, plan_evaluation, publish_evaluation
 from pipeline.reports.evaluation import (
     TITLES,
     evaluation_report,

@@ -8,9 +8,8 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import artifacts
 from flows.watched import run_stages
-from pipeline.job_file import parse_job
 from pipeline.recipes import preprocess_recipe
-from pipeline.render_job import (
+from pipeline.rendering.job import (
     RenderPlan,
     deliver,
     delivery_folder,
@@ -18,6 +17,7 @@ from pipeline.render_job import (
     shot_items,
     shot_stages,
 )
+from pipeline.rendering.job_file import parse_job
 from pipeline.reports.rendering import render_report
 from pipeline.runners.one_connection import one_connection
 from pipeline.stage import Item
@@ -30,9 +30,10 @@ from storage.store import open_store
 def render_film(
     job: dict[str, Any], store: str, ray_address: str | None = None, gpus: float = 0
 ) -> dict[str, Any]:
-    """Render a job (as `pipeline.job_file.Job` describes it); what is rendered already is reused.
+    """Render a job, as `pipeline.rendering.job_file.Job` describes it.
 
-    Returns a summary: a row for each shot, and where the report is.
+    What is rendered already is reused. Returns a summary: a row for each shot, and where the
+    report is.
     """
     wanted = parse_job(job)
     ledger = Ledger(open_store(store))

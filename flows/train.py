@@ -15,8 +15,8 @@ from pipeline.reports.training import last_metrics, training_report
 from pipeline.runners.one_connection import one_connection
 from pipeline.stage import Item, StageSpec
 from pipeline.stages.training_workers import check_room
-from pipeline.train_job import begin_training
-from pipeline.trained import TrainedRun
+from pipeline.training.job import begin_training
+from pipeline.training.runs import TrainedRun
 from storage.ledger import Ledger
 from storage.store import open_store
 

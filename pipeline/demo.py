@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.job_file import FilmShot, Job, Performance, PortraitShot
+from pipeline.rendering.job_file import FilmShot, Job, Performance, PortraitShot
 from pipeline.reports.page import Film, Picture, Report, Section, Table
 from pipeline.reports.training import run_sections
-from pipeline.trained import find_run
+from pipeline.training.runs import find_run
 from storage.ledger import Ledger
 
 DATASET = "demo"

@@ -12,8 +12,8 @@ from model.training.state import plain
 from pipeline import dataset as datasets
 from pipeline.recipes import TrainRecipe, train_recipe
 from pipeline.stages.train_export3d import WEIGHTS
-from pipeline.train_job import begin_training
-from pipeline.trained import TrainedRun
+from pipeline.training.job import begin_training
+from pipeline.training.runs import TrainedRun
 from storage.checkpoints import write_checkpoint
 from storage.identity import digest
 from storage.ledger import Commit, Ledger

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.preprocess.memory import peak_mib_of_workers
-from pipeline.face_backends import open_networks
+from pipeline.faces.backends import open_networks
 from pipeline.films import find_films, identify_films
 from pipeline.recipes import PreprocessRecipe, preprocess_recipe
 from pipeline.runners.embedded import connected

@@ -50,7 +50,7 @@ def build(
         raise ConfigurationError(f"{out} is there already; to replace it: --force")
     if not out.parent.is_dir():
         raise ConfigurationError(f"out is {out}; the folder {out.parent} is not there")
-    from pipeline.face_model_build import build_face_model
+    from pipeline.faces.model_build import build_face_model
     from storage.ledger import Ledger
     from storage.store import open_store
 

@@ -24,7 +24,7 @@ def render(
 
     Shots that are rendered already are not rendered again.
     """
-    from pipeline.job_file import read_job
+    from pipeline.rendering.job_file import read_job
 
     wanted = read_job(job)
     with operating(store, single_writer=single_writer):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline.errors import ConfigurationError
-from pipeline.face_backends import FaceNetworks, OpenNetworks, open_networks
+from pipeline.faces.backends import FaceNetworks, OpenNetworks, open_networks
 from pipeline.provenance.consent import KnownFace
 from preprocess.landmarks.backend import Rgb
 from preprocess.media.picture import read_picture

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 from pipeline.dataset import DatasetKind
 from pipeline.errors import ConfigurationError
-from pipeline.face_backends import FROM_PYPI, FaceNetworks
-from pipeline.face_models import FaceModelName, identity_of, widths_of
+from pipeline.faces.backends import FROM_PYPI, FaceNetworks
+from pipeline.faces.models import FaceModelName, identity_of, widths_of
 from pipeline.stage import StageSpec
 from pipeline.stages.crop import Crop, CropStageConfig
 from pipeline.stages.face3d import Face3D, Face3DConfig

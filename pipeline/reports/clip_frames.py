@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset import DatasetVersion, FilmEntry
-from pipeline.face_rows import FRAMES
+from pipeline.faces.rows import FRAMES
 from pipeline.reports.pictures import Image, spread
 from pipeline.reports.survey import ClipFacts, has_output
 from pipeline.stages.crop import CROPS

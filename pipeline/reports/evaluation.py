@@ -8,8 +8,8 @@ from typing import Any
 from model.evaluation.metrics import METRICS, Metric
 from model.evaluation.paper import NOT_COMPARABLE, OURS, TALKING_HEAD_1KH, VFHQ
 from model.evaluation.protocol import Protocol
-from pipeline.evaluation_clips import Seen
-from pipeline.evaluation_job import EvaluationPlan
+from pipeline.evaluation.clips import Seen
+from pipeline.evaluation.job import EvaluationPlan
 from pipeline.reports.page import Picture, Report, Section, Table
 from pipeline.stage import Item
 from pipeline.stages.evaluation import RANKED_BY, SUMMARY

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.render_job import RenderPlan
+from pipeline.rendering.job import RenderPlan
 from pipeline.reports.page import Film, Picture, Report, Section, Table
 from storage.ledger import Ledger
 

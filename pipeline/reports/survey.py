@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.dataset import DatasetVersion, FilmEntry
-from pipeline.face_rows import CLIPS, FRAMES
+from pipeline.faces.rows import CLIPS, FRAMES
 from pipeline.reports.frame_sample import SCORES, FrameSample, FrameSampler
 from pipeline.reports.pictures import spread
 from pipeline.stages.face_stretches import clip_id_of, spans_of

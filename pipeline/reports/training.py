@@ -7,7 +7,7 @@ from pipeline.reports.page import Picture, Report, Section, Table
 from pipeline.reports.pictures import curves
 from pipeline.stage import Item
 from pipeline.stages.training import METRICS
-from pipeline.trained import TrainedRun, finished
+from pipeline.training.runs import TrainedRun, finished
 from storage.ledger import Commit, Ledger
 
 

@@ -18,12 +18,12 @@ from model.training.holdout import Holdout
 from model.training.perceptual import HedVgg16
 from pipeline import dataset as datasets
 from pipeline.errors import ConfigurationError
-from pipeline.evaluation_clips import JudgedClip, check_same_kind, clips_to_judge, persons_by_clip
-from pipeline.evaluation_summary import Row, summary_of
-from pipeline.face_backends import FaceNetworks, networks_identity
-from pipeline.face_models import FaceModelName, identity_of
-from pipeline.measured_faces import FaceMeter
-from pipeline.pair_judge import PairJudge
+from pipeline.evaluation.clips import JudgedClip, check_same_kind, clips_to_judge, persons_by_clip
+from pipeline.evaluation.judge import PairJudge
+from pipeline.evaluation.summary import Row, summary_of
+from pipeline.faces.backends import FaceNetworks, networks_identity
+from pipeline.faces.measured import FaceMeter
+from pipeline.faces.models import FaceModelName, identity_of
 from pipeline.stage import Outcome, Resources, Result, Stage, Work
 from pipeline.stages.judged import judged_dataset, judged_network
 from pipeline.stages.train_export3d import PERCEPTUAL

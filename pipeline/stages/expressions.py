@@ -18,7 +18,7 @@ from model.evaluation.expressions import linear_probe, neighbour_identity
 from model.export3d.condition import ExpressionCondition
 from model.export3d.network import Export3D
 from model.training.state import seeded
-from pipeline.cast_faces import PersonFaces, cast_faces, rows_at
+from pipeline.faces.cast import PersonFaces, cast_faces, rows_at
 from pipeline.reports.frame_sample import face_openings
 from pipeline.reports.pictures import spread
 from pipeline.reports.pixels import clouds

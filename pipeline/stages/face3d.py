@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.face_models import (
+from pipeline.faces.models import (
     ClipFaces,
     FaceModelName,
     identity_of,
     memory_gib_of,
     open_face_model,
 )
-from pipeline.face_rows import CLIPS, FRAMES
+from pipeline.faces.rows import CLIPS, FRAMES
 from pipeline.stage import Outcome, Resources, Result, Stage, Work
 from pipeline.stages.crop import CROPS
 from pipeline.stages.face_stretches import Row, Stretch, clip_id_of, spans_of, stretches

@@ -9,7 +9,7 @@ from pipeline import dataset as datasets
 from pipeline.dataset import DatasetVersion
 from pipeline.errors import ConfigurationError
 from pipeline.stage import Work
-from pipeline.trained import load_network
+from pipeline.training.runs import load_network
 
 _WITH_WEIGHTS = ("export3d", "checkpoint")
 

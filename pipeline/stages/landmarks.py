@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.face_backends import FaceNetworks, networks_identity, open_networks
+from pipeline.faces.backends import FaceNetworks, networks_identity, open_networks
 from pipeline.stage import Outcome, Resources, Result, Stage, Work
 from pipeline.stages.ingest import MEZZANINE, TICKS
 from preprocess.media.clips import read_in_order

@@ -14,9 +14,9 @@ from model.inference.animator import Animator
 from model.inference.paste_back import Tone, apply_tone, enlargement, face_mask, measure_tone, paste
 from model.inference.retime import retime_expression
 from model.inference.visible_mark import with_visible_mark
-from pipeline.face_rows import FaceRows
+from pipeline.faces.rows import FaceRows
 from pipeline.films import local_film, unusable
-from pipeline.job_file import FilmShot, Policy
+from pipeline.rendering.job_file import FilmShot, Policy
 from pipeline.reports.pictures import spread
 from pipeline.stage import Outcome, Resources, Result, Stage, Work
 from pipeline.stages.rendering import (

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.inference.visible_mark import with_visible_mark
-from pipeline.face_backends import FROM_PYPI, networks_identity, open_networks
-from pipeline.face_rows import FaceRows
+from pipeline.faces.backends import FROM_PYPI, networks_identity, open_networks
+from pipeline.faces.rows import FaceRows
 from pipeline.films import local_film, unusable
-from pipeline.job_file import PortraitShot
+from pipeline.rendering.job_file import PortraitShot
 from pipeline.stage import Outcome, Resources, Result, Stage, Work
 from pipeline.stages.rendering import (
     DELIVERED,

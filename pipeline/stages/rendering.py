@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.inference.animator import Animator
-from pipeline.face_models import FaceModelName, widths_of
-from pipeline.face_rows import FaceRows, read_faces
+from pipeline.faces.models import FaceModelName, widths_of
+from pipeline.faces.rows import FaceRows, read_faces
 from pipeline.reports.pictures import jpeg, spread, stack, strip
 from pipeline.stage import Work
 from pipeline.stages.training import device
-from pipeline.trained import load_network
+from pipeline.training.runs import load_network
 from preprocess.media.deliver import DeliverySettings
 from preprocess.source_frame import SourceFrameConfig
 from storage.identity import JSON, plain

@@ -18,7 +18,7 @@ from pipeline import dataset as datasets
 from pipeline.clock import utc_now
 from pipeline.reports.tensorboard import EVENTS, event_file
 from pipeline.stage import Outcome, Result, Work
-from pipeline.training_clips import training_clips
+from pipeline.training.clips import training_clips
 from storage.checkpoints import read_checkpoint, write_checkpoint
 from storage.identity import JSON, digest
 from storage.ledger import Commit, Ledger

@@ -11,12 +11,7 @@ from numpy.typing import NDArray
 from model.evaluation.views import PortraitViews
 from model.export3d.network import Export3D
 from model.geometry.orbit import PIVOT_EG3D, PIVOT_EXACT
-from pipeline.cast_faces import PersonFaces, cast_faces
-from pipeline.reports.frame_sample import face_openings
-from pipeline.stage import Outcome, Resources, Result, Stage, Work
-from pipeline.stages.judged import judged_dataset, judged_network
-from pipeline.stages.training import device
-from pipeline.view_tables import (
+from pipeline.evaluation.view_tables import (
     Portrait,
     Table,
     depths,
@@ -24,6 +19,11 @@ from pipeline.view_tables import (
     scaled_coefficients,
     shifted_coefficients,
 )
+from pipeline.faces.cast import PersonFaces, cast_faces
+from pipeline.reports.frame_sample import face_openings
+from pipeline.stage import Outcome, Resources, Result, Stage, Work
+from pipeline.stages.judged import judged_dataset, judged_network
+from pipeline.stages.training import device
 from preprocess.face3d.cameras import CameraMode
 from preprocess.media.clips import ClipReader
 from preprocess.source_frame import SourceFrameConfig, choose_source_frame

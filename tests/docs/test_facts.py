@@ -10,9 +10,9 @@ from typer.main import get_command
 from flows.cli.exit_code import ExitCode
 from flows.cli.main import app
 from model.export3d.describe import describe
-from pipeline.job_file import FilmShot, Job, Performance, Policy, PortraitShot
 from pipeline.provenance.consent import RefusalReason
 from pipeline.recipes import ABLATIONS, PREPROCESS, TRAIN
+from pipeline.rendering.job_file import FilmShot, Job, Performance, Policy, PortraitShot
 from preprocess.media.errors import FilmReason
 from preprocess.outcomes import FrameOutcome
 from preprocess.people.spans import SpanReason

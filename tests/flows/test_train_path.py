@@ -17,7 +17,7 @@ from small_dataset import NAME
 
 from flows.server import PrefectServer
 from flows.train import train_network
-from pipeline.trained import find_run, load_network, newest_weights
+from pipeline.training.runs import find_run, load_network, newest_weights
 from storage.identity import digest_file
 from storage.ledger import Commit, Ledger
 from storage.store import open_store

@@ -16,7 +16,7 @@ from small_dataset import NAME
 from flows.server import PrefectServer
 from flows.train import train_network
 from pipeline.runners.one_connection import one_connection
-from pipeline.trained import find_run
+from pipeline.training.runs import find_run
 from storage.ledger import Ledger
 from storage.store import open_store
 from tests.flows.command import LIMIT_S, Ended

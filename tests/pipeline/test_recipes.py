@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.face_backends import FaceNetworks
-from pipeline.face_models import FaceModelName
+from pipeline.faces.backends import FaceNetworks
+from pipeline.faces.models import FaceModelName
 from pipeline.recipes import (
     ABLATIONS,
     PREPROCESS,

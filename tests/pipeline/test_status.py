@@ -9,7 +9,7 @@ from pipeline import dataset as datasets
 from pipeline.errors import ConfigurationError
 from pipeline.recipes import train_recipe
 from pipeline.status import of_name, overview
-from pipeline.train_job import begin_training
+from pipeline.training.job import begin_training
 from storage.ledger import Ledger
 from storage.store import open_store
 

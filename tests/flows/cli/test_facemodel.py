@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli.main import app
-from pipeline import face_model_build
 from pipeline.errors import ConfigurationError
-from pipeline.face_model_build import BuiltFaceModel
+from pipeline.faces import model_build
+from pipeline.faces.model_build import BuiltFaceModel
 from preprocess.face3d.mesh478 import SHIPPED, read_mesh478
 
 
@@ -36,7 +36,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[Path]]]:
         report("film 1 of 1")
         return BuiltFaceModel(SHIPPED.read_bytes(), {}, ("a and b are alike",))
 
-    monkeypatch.setattr(face_model_build, "build_face_model", build)
+    monkeypatch.setattr(model_build, "build_face_model", build)
     return calls
 
 

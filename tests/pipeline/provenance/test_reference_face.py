@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.face_backends import FROM_PYPI
+from pipeline.faces.backends import FROM_PYPI
 from pipeline.provenance.reference_face import reference_face
 from pipeline.stages.landmarks import LandmarksConfig
 from preprocess.media.decode import decode_film

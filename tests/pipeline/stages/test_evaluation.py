@@ -18,7 +18,7 @@ from model.evaluation.metrics import METRICS
 from pipeline import dataset as datasets
 from pipeline import recipes
 from pipeline.errors import ConfigurationError
-from pipeline.evaluation_job import EvaluationPlan, plan_evaluation, publish_evaluation
+from pipeline.evaluation.job import EvaluationPlan, plan_evaluation, publish_evaluation
 from pipeline.runners.local import LocalRunner
 from pipeline.stage import Item
 from storage.ledger import Ledger
@@ -229,7 +229,7 @@ def test_a_dataset_of_another_kind_is_refused_in_one_sentence(
 
 
 def test_a_run_without_weights_is_refused_in_one_sentence(ledger: Ledger) -> None:
-    from pipeline.train_job import begin_training
+    from pipeline.training.job import begin_training
 
     version = datasets.load(ledger, NAME)
     recipe = recipes.train_recipe("export3d_test").with_steps(3)

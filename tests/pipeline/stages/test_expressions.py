@@ -10,7 +10,7 @@ import pytest
 
 from model.evaluation.expressions import linear_probe
 from pipeline import dataset as datasets
-from pipeline.cast_faces import cast_faces
+from pipeline.faces.cast import cast_faces
 from pipeline.reports.frame_sample import face_openings
 from pipeline.stage import StageSpec
 from pipeline.stages.expressions import (

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from small_dataset import decode, write_film
 
-from pipeline.face_models import FaceModelName, widths_of
-from pipeline.face_rows import read_faces
+from pipeline.faces.models import FaceModelName, widths_of
+from pipeline.faces.rows import read_faces
 from pipeline.recipes import preprocess_recipe
 from preprocess.crop import transform
 from preprocess.face3d.mesh478 import read_mesh478

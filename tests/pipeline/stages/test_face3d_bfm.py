@@ -9,8 +9,8 @@ import pytest
 from made_bfm import made_converted, made_network, save_checkpoint, write_converted
 
 from model.geometry.bfm import WIDTHS
-from pipeline.face_backends import FaceNetworks
-from pipeline.face_models import FaceModelName, widths_of
+from pipeline.faces.backends import FaceNetworks
+from pipeline.faces.models import FaceModelName, widths_of
 from pipeline.recipes import PreprocessRecipe, preprocess_recipe
 from preprocess.quality.scores import QualityConfig
 from storage import assets

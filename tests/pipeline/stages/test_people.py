@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from small_dataset import decode, write_film
 
-from pipeline.face_models import FaceModelName, widths_of
-from pipeline.face_rows import FaceRows, read_faces
+from pipeline.faces.models import FaceModelName, widths_of
+from pipeline.faces.rows import FaceRows, read_faces
 from pipeline.recipes import preprocess_recipe
 from pipeline.stage import Item
 from storage import assets

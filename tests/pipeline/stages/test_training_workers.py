@@ -15,7 +15,7 @@ from pipeline.runners.contract import RunError
 from pipeline.runners.local import LocalRunner
 from pipeline.stage import Item, Resources, chain_keys
 from pipeline.stages.training_workers import SharedTraining
-from pipeline.train_job import begin_training
+from pipeline.training.job import begin_training
 from storage.ledger import Ledger
 from storage.store import open_store
 

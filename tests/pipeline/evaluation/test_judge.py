@@ -12,10 +12,10 @@ from model.evaluation.protocol import ProtocolConfig, cross_identity_pairs, same
 from model.evaluation.reenactment import EQUAL_IMAGES_DB
 from model.training.holdout import Holdout
 from pipeline import dataset as datasets
-from pipeline.evaluation_clips import JudgedClip, clips_to_judge
-from pipeline.face_models import FaceModelName
-from pipeline.measured_faces import FaceMeter
-from pipeline.pair_judge import PairJudge
+from pipeline.evaluation.clips import JudgedClip, clips_to_judge
+from pipeline.evaluation.judge import PairJudge
+from pipeline.faces.measured import FaceMeter
+from pipeline.faces.models import FaceModelName
 from pipeline.recipes import preprocess_recipe
 from storage.ledger import Ledger
 from storage.schemas import evaluation_schema

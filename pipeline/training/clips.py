@@ -4,7 +4,7 @@ from pathlib import Path
 
 from model.training.data import Clip
 from pipeline.dataset import DatasetVersion
-from pipeline.face_rows import read_faces
+from pipeline.faces.rows import read_faces
 from preprocess.media.clips import ClipReader
 from storage.ledger import Ledger
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.dataset import DatasetVersion, FilmEntry
 from pipeline.errors import ConfigurationError
-from pipeline.face_rows import FRAMES
+from pipeline.faces.rows import FRAMES
 from pipeline.scratch import Scratch
 from pipeline.stages.crop import CROPS
 from pipeline.stages.face_stretches import stretches

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from pipeline.evaluation_summary import summary_of
+from pipeline.evaluation.summary import summary_of
 
 
 def row(clip="a", frame=0, reason="", **values):

@@ -13,8 +13,8 @@ from model.training.data import Clip
 from model.training.holdout import Holdout, split
 from pipeline.dataset import DatasetVersion
 from pipeline.errors import ConfigurationError
-from pipeline.face_model_persons import cast_of
-from pipeline.training_clips import training_clips
+from pipeline.faces.persons import cast_of
+from pipeline.training.clips import training_clips
 from storage.ledger import Ledger
 
 

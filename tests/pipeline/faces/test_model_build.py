@@ -14,8 +14,8 @@ from model.geometry.camera import project_film
 from pipeline import dataset as datasets
 from pipeline.dataset import DatasetKind
 from pipeline.errors import ConfigurationError
-from pipeline.face_model_build import MIN_PERSONS, build_face_model
-from pipeline.face_model_persons import cast_of, meshes_of
+from pipeline.faces.model_build import MIN_PERSONS, build_face_model
+from pipeline.faces.persons import cast_of, meshes_of
 from pipeline.stage import Item, Outcome
 from pipeline.stages.face_stretches import clip_id_of
 from preprocess.face3d.mesh478 import read_mesh478

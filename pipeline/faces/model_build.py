@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from pipeline.dataset import load
 from pipeline.errors import ConfigurationError
-from pipeline.face_backends import FROM_PYPI, OpenNetworks, open_networks
-from pipeline.face_model_persons import cast_of, meshes_of
+from pipeline.faces.backends import FROM_PYPI, OpenNetworks, open_networks
+from pipeline.faces.persons import cast_of, meshes_of
 from pipeline.stages.landmarks import LandmarksConfig
 from preprocess.face3d.learn import is_filmed, learn, orthogonal_expressions
 from preprocess.face3d.left_out import check_left_out

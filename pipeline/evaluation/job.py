@@ -6,13 +6,13 @@ from model.evaluation.protocol import ProtocolConfig
 from pipeline import dataset as datasets
 from pipeline.dataset import DatasetVersion
 from pipeline.errors import ConfigurationError
-from pipeline.evaluation_clips import check_same_kind
+from pipeline.evaluation.clips import check_same_kind
 from pipeline.recipes import PREPROCESS, preprocess_recipe, train_recipe
 from pipeline.stage import Item, StageSpec
 from pipeline.stages.evaluation import Evaluation, EvaluationConfig
 from pipeline.stages.expressions import Expressions, ExpressionsConfig
 from pipeline.stages.views import Views, ViewsConfig
-from pipeline.trained import TrainedRun, find_run, newest_weights
+from pipeline.training.runs import TrainedRun, find_run, newest_weights
 from storage.identity import JSON
 from storage.ledger import Commit, Ledger
 

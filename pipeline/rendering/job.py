@@ -8,15 +8,15 @@ from typing import Any
 
 from pipeline.dataset import load_key
 from pipeline.errors import ConfigurationError
-from pipeline.face_models import FaceModelName
+from pipeline.faces.models import FaceModelName
 from pipeline.films import FilmFile, film_item, identify
-from pipeline.job_file import FilmShot, Job, PortraitShot
 from pipeline.recipes import PreprocessRecipe
+from pipeline.rendering.job_file import FilmShot, Job, PortraitShot
 from pipeline.stage import Ended, Item, Outcome, StageSpec
 from pipeline.stages.render_film import RenderFilm
 from pipeline.stages.render_portrait import RenderPortrait
 from pipeline.stages.rendering import DELIVERED, STRIP, RenderConfig
-from pipeline.trained import TrainedRun, find_run, newest_weights
+from pipeline.training.runs import TrainedRun, find_run, newest_weights
 from storage.ledger import Commit, Ledger, Output
 from storage.schemas import renders_schema
 from storage.tables import write_table

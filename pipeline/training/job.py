@@ -4,11 +4,11 @@ from dataclasses import asdict
 
 from pipeline.dataset import DatasetVersion
 from pipeline.errors import ConfigurationError, usable_name
-from pipeline.face_rows import read_faces
+from pipeline.faces.rows import read_faces
 from pipeline.recipes import TrainRecipe
 from pipeline.scratch import Scratch
 from pipeline.stage import Item, chain_keys
-from pipeline.trained import RUNS, TrainedRun
+from pipeline.training.runs import RUNS, TrainedRun
 from storage.ledger import Ledger
 from storage.tables import SchemaMismatch
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from model.evaluation.metrics import POINTS_PX, Bytes, Floats
 from model.evaluation.reenactment import MeasuredFrames
-from pipeline.face_backends import FaceNetworks, open_networks
-from pipeline.face_models import ClipFaces, FaceModelName, open_face_model
+from pipeline.faces.backends import FaceNetworks, open_networks
+from pipeline.faces.models import ClipFaces, FaceModelName, open_face_model
 from pipeline.stages.rendering import grown
 from preprocess.boxes import longer_side
 from preprocess.crop import CANONICAL_K3, align_points

@@ -26,9 +26,9 @@ from model.evaluation.reenactment import (
 from model.inference.animator import Animator
 from model.training.data import FrameBank
 from model.training.perceptual import Perceptual
-from pipeline.evaluation_clips import JudgedClip
-from pipeline.evaluation_summary import Row
-from pipeline.measured_faces import FaceMeter
+from pipeline.evaluation.clips import JudgedClip
+from pipeline.evaluation.summary import Row
+from pipeline.faces.measured import FaceMeter
 from pipeline.reports.pixels import labelled_grid, png
 from preprocess.outcomes import FrameOutcome
 

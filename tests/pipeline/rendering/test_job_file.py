@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigurationError
-from pipeline.job_file import FilmShot, Policy, parse_job, read_job
+from pipeline.rendering.job_file import FilmShot, Policy, parse_job, read_job
 
 GOOD = """\
 job: reel-7

@@ -8,8 +8,8 @@ import pytest
 from small_dataset import NAME
 
 from pipeline import dataset as datasets
-from pipeline.cast_faces import cast_faces, rows_at
 from pipeline.dataset import DatasetVersion
+from pipeline.faces.cast import cast_faces, rows_at
 from preprocess.media.clips import ClipReader
 from storage.ledger import Ledger
 from storage.store import open_store

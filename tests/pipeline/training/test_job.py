@@ -13,7 +13,7 @@ from pipeline.dataset import DatasetVersion
 from pipeline.errors import ConfigurationError
 from pipeline.recipes import train_recipe
 from pipeline.stages.face3d import FRAMES
-from pipeline.train_job import begin_training
+from pipeline.training.job import begin_training
 from storage.ledger import Ledger
 from storage.store import open_store
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset import DatasetVersion, FilmEntry
-from pipeline.face_model_persons import Cast, FilmPerson, cast_of
-from pipeline.face_rows import FaceRows, read_faces
+from pipeline.faces.persons import Cast, FilmPerson, cast_of
+from pipeline.faces.rows import FaceRows, read_faces
 from pipeline.reports.pictures import spread
 from pipeline.scratch import Scratch
 from pipeline.stages.landmarks import LandmarksConfig

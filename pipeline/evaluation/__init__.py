@@ -1,0 +1,1 @@
+"""Evaluations: pairs, judging, and what comes of it."""

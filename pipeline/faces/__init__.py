@@ -1,0 +1,1 @@
+"""Face networks and face models by name, and the faces of a dataset as arrays."""

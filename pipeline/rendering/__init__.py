@@ -1,0 +1,1 @@
+"""Render jobs: their file, and their plan."""

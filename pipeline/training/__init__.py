@@ -1,0 +1,1 @@
+"""Training runs: what they read, and how they are found by name."""
