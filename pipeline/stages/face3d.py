@@ -39,6 +39,9 @@ from storage.tables import TableWriter, read_table, write_table
 
 Frames = Callable[[Sequence[int]], Iterator[Rgb]]
 
+_PICTURES = 16
+"""Read at once from the full-size film."""
+
 
 @dataclass(frozen=True)
 class Face3DConfig:
@@ -204,7 +207,8 @@ def _pictures(work: Work) -> Frames:
         if not mezzanine.exists():
             work.ledger.fetch(work.item.commits["ingest"].output(MEZZANINE), work.folder)
         reader = ClipReader(mezzanine)
-        return (reader[tick] for tick in ticks)
+        for start in range(0, len(ticks), _PICTURES):  # each call opens the film anew
+            yield from reader.batch(ticks[start : start + _PICTURES])
 
     return read
 

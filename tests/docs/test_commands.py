@@ -85,6 +85,8 @@ ELSEWHERE: dict[str, Callable[[str], None]] = {
     "e3d train --store e3d-store --dataset actors --recipe export3d_256 --run paper --gpus 1": (
         by_parsing
     ),
+    "e3d train --store e3d-store --dataset actors --recipe export3d_256 --run paper --workers 8 "
+    "--gpus 1": by_parsing,
     # The network for identities comes from outside PyPI, and rendering does not sign yet.
     'e3d consent add --id actor-2099 --name "The Actor" --use dubbing --use portrait '
     "--until 2099-12-31 --picture portrait.png --store e3d-store": by_parsing,
