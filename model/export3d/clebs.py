@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from model.export3d.config import Export3DConfig
 from model.geometry.orthonormal import orthonormal_columns
+from model.precision import full_precision
 
 
 class LeBS(nn.Module):
@@ -93,7 +94,7 @@ def cosine_matrix(expression_VKD: Tensor, image_VKD: Tensor) -> Tensor:
 
     In float32 also under autocast.
     """
-    with torch.autocast(expression_VKD.device.type, enabled=False):
+    with full_precision(expression_VKD.device):
         expression_VKD = functional.normalize(expression_VKD.float(), dim=-1)
         image_VKD = functional.normalize(image_VKD.float(), dim=-1)
         return expression_VKD @ image_VKD.transpose(-2, -1)

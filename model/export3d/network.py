@@ -4,7 +4,6 @@ Shape suffixes: B batch, C channels, H, W, P planes = 3, E expression coefficien
 (row-major 4x4 camera-to-world, then row-major 3x3 intrinsics in units of the image's side).
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, distributed, nn
 from model.export3d.condition import ExpressionCondition
 from model.export3d.config import Export3DConfig
 from model.export3d.generator import SourceTokens, TriplaneGenerator
+from model.precision import full_precision
 from model.rendering.superres import SuperResolution
 from model.rendering.triplane import PLANES, PointDecoder
 from model.rendering.volume import MarchSettings, render
@@ -32,13 +32,6 @@ class Rendered:
     depth_B1HW: Tensor
     alpha_B1HW: Tensor
     generated_BPCHW: Tensor | None = None
-
-
-def full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Return the context in which a surrounding autocast has no effect."""
-    if torch.amp.is_autocast_available(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
 
 
 class Export3D(nn.Module):

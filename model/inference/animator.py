@@ -7,7 +7,6 @@ Shape suffixes: T frames, B frames of one batch, H, W, C channels, E expression 
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torch.nn import functional
 
 from model.export3d.generator import SourceTokens
 from model.export3d.network import Export3D
+from model.precision import Precision, arithmetic
 
 Numbers = NDArray[np.floating] | Tensor
 
@@ -31,7 +31,7 @@ class Speed:
     channels_last: bool = True
     """Whether convolutions hold the channels of a pixel side by side: a tenth to a fifth less
     time."""
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Precision = "float32"
     """Arithmetic of everything but volume rendering. With bf16 some bytes change by one level; a
     third less time on a CPU that knows it, many times as much on one that does not."""
     compiled: bool = False
@@ -140,8 +140,7 @@ class Animator:
         return self._network.render(planes_BPCHW, camera_B25).image_BCHW
 
     def _arithmetic(self) -> torch.autocast:
-        enabled = self._speed.precision == "bf16"
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=enabled)
+        return arithmetic(self._device, self._speed.precision)
 
 
 class _Levels:

@@ -161,7 +161,7 @@ class MarkDetector:
             for lattice in self._lattices:
                 lattice.segment_PRC[:] = 0
         for lattice in self._lattices:
-            lattice.see(np.asarray(luma_HW, np.float32), self._frames)
+            lattice.see(luma_HW, self._frames)
         self._frames += 1
 
     def finding(self) -> Finding:

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from model.export3d.clebs import ImageEncoder, LeBS, clebs_loss, cosine_matrix
 from model.export3d.config import Export3DConfig
+from model.precision import Precision, arithmetic
 from model.training.clebs_data import ClebsSampler, jitter
 from model.training.data import Clip, FrameBank
 from model.training.loop import Cadence, Run, Schedule, Watch, learning_rate
-from model.training.precision import Precision, arithmetic
 from model.training.prefetch import Prefetch
 from model.training.state import (
     JSON,

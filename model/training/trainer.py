@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from model.evaluation.metrics import psnr
 from model.export3d.config import Export3DConfig
 from model.export3d.network import Export3D, Rendered
+from model.precision import Precision, arithmetic
 from model.training.critic import Critic, new_critic
 from model.training.data import (
     Clip,
@@ -25,6 +26,7 @@ from model.training.data import (
     to_bytes,
 )
 from model.training.discriminator import DiscriminatorConfig
+from model.training.gradients import check_gradients
 from model.training.loop import Cadence, Run, Schedule, Watch, learning_rate
 from model.training.losses import (
     ReconstructionWeights,
@@ -34,7 +36,6 @@ from model.training.losses import (
     reconstruction_loss,
 )
 from model.training.perceptual import Perceptual
-from model.training.precision import Precision, arithmetic, check_gradients
 from model.training.prefetch import Prefetch
 from model.training.samples import sample_grid
 from model.training.state import (

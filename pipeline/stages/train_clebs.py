@@ -8,10 +8,10 @@ from model.training.clebs import ClebsTrainingConfig, pretrain_clebs
 from model.training.data import Clip
 from model.training.holdout import Holdout, split
 from model.training.loop import Watch
-from model.training.state import TrainedState, plain
+from model.training.state import TrainedState
 from pipeline.stage import Resources, Result, Stage, Work, stage_key
 from pipeline.stages.training import device, run_training, train_here
-from storage.identity import JSON
+from storage.identity import JSON, plain
 
 ENCODER = "lebs"
 _OWN_GIB = 2.0  # of the process, beside the frames that it keeps

@@ -10,7 +10,7 @@ from model.training.data import Clip
 from model.training.holdout import Holdout, split
 from model.training.loop import Watch
 from model.training.perceptual import HedVgg16
-from model.training.state import TrainedState, plain
+from model.training.state import TrainedState
 from model.training.team import UnevenShareError, check_share
 from model.training.trainer import TrainingConfig, train_export3d
 from pipeline.errors import ConfigurationError
@@ -20,7 +20,7 @@ from pipeline.stages.training import Reached, device, run_training, train_here
 from pipeline.stages.training_workers import SharedTraining, train_on_workers
 from storage import assets
 from storage.checkpoints import read_checkpoint
-from storage.identity import JSON
+from storage.identity import JSON, plain
 
 WEIGHTS = "weights"
 PERCEPTUAL = "hed_vgg16"

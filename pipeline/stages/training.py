@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from model.training.loop import MetricRow, Watch
 from model.training.state import TrainedState
 from pipeline import dataset as datasets
 from pipeline.clock import utc_now
+from pipeline.reports.pixels import png
 from pipeline.reports.tensorboard import EVENTS, event_file
 from pipeline.stage import Outcome, Result, Work
 from pipeline.training.clips import training_clips
@@ -155,8 +155,7 @@ class History:
     def show(self, step: int, picture: NDArray[np.uint8]) -> None:
         """Append a picture of samples, uint8 [H, W, 3], RGB."""
         path = self.folder / f"samples-{step:07d}.png"
-        _, data = cv2.imencode(".png", picture[..., ::-1])
-        path.write_bytes(data.tobytes())
+        path.write_bytes(png(picture))
         if path not in self.pictures:
             self.pictures.append(path)
 

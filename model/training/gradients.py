@@ -1,22 +1,9 @@
-"""Arithmetic of a training step: float32 throughout, or bfloat16 where that does no harm.
-
-What needs float32 (expression encoder, rays and volume rendering, cosines, losses, running mean)
-steps out of bfloat16 by itself (Spec 2.3.3, 2.5); weights and optimiser stay in float32.
-"""
-
-from typing import Literal, TypeAlias
+"""Gradients that must be numbers."""
 
 import torch
 from torch import Tensor, nn
 
 from model.training.loop import DivergedError
-
-Precision: TypeAlias = Literal["float32", "bf16"]
-
-
-def arithmetic(device: torch.device, precision: Precision) -> torch.autocast:
-    """Return the context in which the networks of a step are to run."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 @torch.no_grad()
