@@ -31,15 +31,18 @@ def train_network(
     ray_address: str | None = None,
     gpus: float = 0,
     workers: int = 1,
+    start: str | None = None,
 ) -> dict[str, Any]:
     """Train a network on the newest version of a dataset; a killed run goes on where it was.
 
     `steps` replaces the recipe's number of generator steps; `workers` share each of these steps,
-    with `gpus` for every one of them. Returns a summary: run, keys, outcome, last values of all
-    metrics.
+    with `gpus` for every one of them; `start` names a run with whose weights to begin. Returns a
+    summary: run, keys, outcome, last values of all metrics.
     """
     ledger = Ledger(open_store(store))
     chosen = train_recipe(recipe).with_gpus(gpus).with_workers(workers)
+    if start is not None:
+        chosen = chosen.from_weights()
     if steps is not None:
         chosen = chosen.with_steps(steps)
     if workers > 1 and ray_address == NO_RAY:
@@ -49,7 +52,7 @@ def train_network(
     with one_connection():
         if workers > 1:
             check_room(chosen.stages()[-1], ray_address)
-        published, item = begin_training(ledger, run, chosen, dataset, version)
+        published, item = begin_training(ledger, run, chosen, dataset, version, start)
         for chain in _chains(chosen):
             had = len(item.commits)
             done = run_stages(

@@ -69,6 +69,24 @@ class DatasetVersion:
         return [film for film in self.films if film.is_ok]
 
 
+def check_same_kind(trained_on: DatasetVersion, dataset: DatasetVersion) -> None:
+    """Raise ConfigurationError where a network of the one dataset cannot work on the other."""
+    wanted, given = trained_on.kind, dataset.kind
+    for what, had, has in (
+        ("cameras", wanted.camera_mode, given.camera_mode),
+        ("face model", wanted.widths.face_model, given.widths.face_model),
+        ("coefficients", wanted.widths.expression, given.widths.expression),
+        ("files of the face model", wanted.face_model_sha256[:12], given.face_model_sha256[:12]),
+    ):
+        if had != has:
+            raise ConfigurationError(
+                f"the dataset is of another kind than the run's: {what} {has} (recipe "
+                f"{given.recipe!r}); the run was trained on {what} {had} (recipe {wanted.recipe!r})"
+            )
+    if not dataset.ok_films:
+        raise ConfigurationError("the dataset has no usable film; see e3d status")
+
+
 def assemble(
     ledger: Ledger, name: str, kind: DatasetKind, items: Sequence[Item], last_stage: str
 ) -> DatasetVersion:

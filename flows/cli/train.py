@@ -13,6 +13,10 @@ def train(
     dataset: Annotated[str, typer.Option(help="A dataset that e3d preprocess made.")],
     recipe: Annotated[str, typer.Option(help="See e3d describe.")],
     run: Annotated[str, typer.Option(help="Name of the run, for e3d render and e3d status.")],
+    start: Annotated[
+        str | None,
+        typer.Option("--from", metavar="RUN", help="A complete run with whose weights to begin."),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of the generator; default: the recipe's.")
     ] = None,
@@ -41,6 +45,7 @@ def train(
             ray_address=ray,
             gpus=gpus,
             workers=workers,
+            start=start,
         )
     show(result, _text(result), as_json=as_json)
     if result["outcome"] != "ok":

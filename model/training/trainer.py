@@ -100,6 +100,7 @@ def train_export3d(
     clips: Sequence[Clip],
     *,
     clebs: Mapping[str, Tensor] | None = None,
+    weights: Mapping[str, Tensor] | None = None,
     perceptual: Perceptual | None = None,
     shown: Sequence[Clip] | None = None,
     state: TrainedState | None = None,
@@ -109,7 +110,8 @@ def train_export3d(
     """Train Export3D; go on from `state`, on one kind of machine bit for bit, where one is given.
 
     `clebs` is the group "lebs" of `pretrain_clebs`; a network whose expression encoder is
-    pre-trained needs it unless `state` holds it already. Without `perceptual` L_rec has its two
+    pre-trained needs it unless `state` holds it already, or `weights` does: the group "weights" of
+    another training of this network, to begin with. Without `perceptual` L_rec has its two
     squared terms only. The pairs of the sample pictures come from `shown`, which may be frames
     held out; without it they are frames that are trained on. The group "weights" of the result is
     the network's.
@@ -131,6 +133,8 @@ def train_export3d(
     if state is not None:
         trainee.restore(state)
         position = schedule.position(state.card)
+    elif weights is not None:
+        restore_module(trainee.network, weights, "network to begin with")
     elif network_config.expression == "clebs":
         if clebs is None:
             raise StateMismatchError("this network needs a pre-trained expression encoder (clebs)")

@@ -12,7 +12,6 @@ from model.evaluation.protocol import ClipFrames
 from model.training.data import Clip
 from model.training.holdout import Holdout, split
 from pipeline.dataset import DatasetVersion
-from pipeline.errors import ConfigurationError
 from pipeline.faces.persons import cast_of
 from pipeline.training.clips import training_clips
 from storage.ledger import Ledger
@@ -43,24 +42,6 @@ class JudgedClip:
         if self.trained_T is None:
             return Seen.NEW_FILM
         return Seen.TRAINED_ON if self.trained_T[frame] else Seen.HELD_OUT
-
-
-def check_same_kind(trained_on: DatasetVersion, dataset: DatasetVersion) -> None:
-    """Raise ConfigurationError where a network of the one dataset cannot be judged on the other."""
-    wanted, given = trained_on.kind, dataset.kind
-    for what, had, has in (
-        ("cameras", wanted.camera_mode, given.camera_mode),
-        ("face model", wanted.widths.face_model, given.widths.face_model),
-        ("coefficients", wanted.widths.expression, given.widths.expression),
-        ("files of the face model", wanted.face_model_sha256[:12], given.face_model_sha256[:12]),
-    ):
-        if had != has:
-            raise ConfigurationError(
-                f"the dataset is of another kind than the run's: {what} {has} (recipe "
-                f"{given.recipe!r}); the run was trained on {what} {had} (recipe {wanted.recipe!r})"
-            )
-    if not dataset.ok_films:
-        raise ConfigurationError("the dataset has no usable film; see e3d status")
 
 
 def clips_to_judge(

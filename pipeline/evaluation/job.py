@@ -6,7 +6,6 @@ from model.evaluation.protocol import ProtocolConfig
 from pipeline import dataset as datasets
 from pipeline.dataset import DatasetVersion
 from pipeline.errors import ConfigurationError
-from pipeline.evaluation.clips import check_same_kind
 from pipeline.recipes import PREPROCESS, preprocess_recipe, train_recipe
 from pipeline.stage import Item, StageSpec
 from pipeline.stages.evaluation import Evaluation, EvaluationConfig
@@ -55,7 +54,7 @@ def plan_evaluation(
     trained_on = datasets.load_key(ledger, found.dataset_key)
     name = dataset or found.dataset
     version = datasets.load(ledger, dataset) if dataset else trained_on
-    check_same_kind(trained_on, version)
+    datasets.check_same_kind(trained_on, version)
     weights = newest_weights(ledger, found)
     shown = Item(run, {"weights": weights.key, "dataset": version.key}, {"name": run})
     further: dict[str, JSON] = {"trained_on": trained_on.key}

@@ -18,7 +18,7 @@ from model.training.holdout import Holdout
 from model.training.perceptual import HedVgg16
 from pipeline import dataset as datasets
 from pipeline.errors import ConfigurationError
-from pipeline.evaluation.clips import JudgedClip, check_same_kind, clips_to_judge, persons_by_clip
+from pipeline.evaluation.clips import JudgedClip, clips_to_judge, persons_by_clip
 from pipeline.evaluation.judge import PairJudge
 from pipeline.evaluation.summary import Row, summary_of
 from pipeline.faces.backends import FaceNetworks, networks_identity
@@ -107,7 +107,7 @@ class Evaluation(Stage):
         dataset = judged_dataset(work)
         trained_on = datasets.load_key(work.ledger, str(work.item.inputs["trained_on"]))
         try:
-            check_same_kind(trained_on, dataset)
+            datasets.check_same_kind(trained_on, dataset)
         except ConfigurationError as error:
             return Result(Outcome.FAILED, "other_kind", str(error))
         folder = work.folder / "clips"

@@ -21,6 +21,7 @@ from pipeline.stages.training_workers import SharedTraining, train_on_workers
 from storage import assets
 from storage.checkpoints import read_checkpoint
 from storage.identity import JSON, plain
+from storage.ledger import Commit
 
 WEIGHTS = "weights"
 PERCEPTUAL = "hed_vgg16"
@@ -39,6 +40,9 @@ class TrainExport3DConfig:
     """Images larger than this are shrunk for the perceptual loss; None compares full size."""
     holdout: Holdout = field(default_factory=Holdout)
     """Frames that the run never sees; pictures of samples are of them, where there are any."""
+    from_weights: bool = False
+    """Begin with the weights that the item names as "start", not with a pre-trained encoder. The
+    item's inputs say which, so that this belongs to no key."""
     gpus: float = 0
     """Devices of each worker; changes no key."""
     workers: int = 1
@@ -70,7 +74,8 @@ class TrainExport3D(SharedTraining):
         super().__init__(config)
         memory_gib = _OWN_GIB + config.training.cache_gib
         self.workers = config.workers
-        self.needs = ("clebs",) if config.network.expression == "clebs" else ()
+        from_encoder = config.network.expression == "clebs" and not config.from_weights
+        self.needs = ("clebs",) if from_encoder else ()
         self.each = Resources(cpus=8, gpus=config.gpus, memory_gib=memory_gib)
         # Where workers do the work, the stage's own process waits, and must not hold their place.
         self.resources = self.each if config.workers == 1 else Resources(cpus=0, memory_gib=1)
@@ -105,7 +110,8 @@ class TrainExport3D(SharedTraining):
 
     def take_part(self, work: Work, *, leads: bool) -> Reached:
         """See SharedTraining."""
-        clebs = _expression_encoder(work) if self.needs else None
+        clebs = _group(work, work.item.commits["clebs"], ENCODER) if self.needs else None
+        weights = _group(work, _start(work), WEIGHTS) if self.config.from_weights else None
 
         def train(clips: Sequence[Clip], state: TrainedState | None, watch: Watch) -> TrainedState:
             config = self.config
@@ -116,6 +122,7 @@ class TrainExport3D(SharedTraining):
                 trained_on,
                 shown=held_out if config.holdout.tail_share else None,
                 clebs=clebs,
+                weights=weights,
                 perceptual=self._perceptual,
                 state=state,
                 watch=watch,
@@ -125,10 +132,15 @@ class TrainExport3D(SharedTraining):
         return train_here(work, stage_key(self, work.item), train, leads=leads)
 
 
-def _expression_encoder(work: Work) -> dict[str, Tensor]:
-    """Read the pre-trained encoder that the stage `clebs` has left."""
-    folder = work.folder / "encoder"
+def _start(work: Work) -> Commit:
+    """Return the commit of the training that this one goes on from."""
+    return work.ledger.expect(TrainExport3D.name, str(work.item.inputs["start"]))
+
+
+def _group(work: Work, commit: Commit, group: str) -> dict[str, Tensor]:
+    """Read a group of tensors that a finished training has left."""
+    folder = work.folder / group
     folder.mkdir()
-    for name in (f"{ENCODER}.safetensors", "card.json"):
-        work.ledger.fetch(work.item.commits["clebs"].output(name), folder)
-    return dict(read_checkpoint(folder)[0][ENCODER])
+    for name in (f"{group}.safetensors", "card.json"):
+        work.ledger.fetch(commit.output(name), folder)
+    return dict(read_checkpoint(folder)[0][group])

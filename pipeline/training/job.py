@@ -1,35 +1,73 @@
 """Training as a job: a dataset version and a recipe become an item of a published run."""
 
+import json
 from dataclasses import asdict
 
-from pipeline.dataset import DatasetVersion
+from pipeline.dataset import DatasetVersion, check_same_kind, load_key
 from pipeline.errors import ConfigurationError, usable_name
 from pipeline.faces.rows import read_faces
-from pipeline.recipes import TrainRecipe
+from pipeline.recipes import TrainRecipe, train_recipe
 from pipeline.scratch import Scratch
 from pipeline.stage import Item, chain_keys
-from pipeline.training.runs import RUNS, TrainedRun
+from pipeline.training.runs import RUNS, TrainedRun, find_run, finished
+from storage.identity import JSON, plain
 from storage.ledger import Ledger
 from storage.tables import SchemaMismatch
 
 
 def begin_training(
-    ledger: Ledger, run: str, recipe: TrainRecipe, dataset_name: str, dataset: DatasetVersion
+    ledger: Ledger,
+    run: str,
+    recipe: TrainRecipe,
+    dataset_name: str,
+    dataset: DatasetVersion,
+    start: str | None = None,
 ) -> tuple[TrainedRun, Item]:
     """Check that the recipe fits the dataset, publish the run, and return it with its item.
 
-    The keys of its stages are known beforehand, so a run can be watched and rendered from while it
-    goes on. Raises ConfigurationError in one sentence where dataset and network do not fit, or a
-    table of the dataset lacks what training reads.
+    `start` names a run that has come to its end, with whose weights this one begins; the recipe is
+    then one `from_weights`. The keys of its stages are known beforehand, so a run can be watched
+    and rendered from while it goes on. Raises ConfigurationError in one sentence where dataset and
+    network do not fit, or a table of the dataset lacks what training reads.
     """
     usable_name(run, "run")
     _check_fit(dataset_name, dataset, recipe)
     _check_tables(ledger, dataset_name, dataset)
-    item = Item(id=run, inputs={"dataset": dataset.key}, places={"name": run})
+    inputs: dict[str, JSON] = {"dataset": dataset.key}
+    if start is not None:
+        inputs["start"] = _start_key(ledger, run, start, recipe, dataset)
+    item = Item(id=run, inputs=inputs, places={"name": run})
     keys = chain_keys([spec.build() for spec in recipe.stages()], item)
-    published = TrainedRun(run, recipe.name, dataset_name, dataset.key, keys)
+    published = TrainedRun(run, recipe.name, dataset_name, dataset.key, keys, start)
     ledger.publish(RUNS, run, asdict(published))
     return published, item
+
+
+def _start_key(
+    ledger: Ledger, run: str, start: str, recipe: TrainRecipe, dataset: DatasetVersion
+) -> str:
+    """Return the key of the weights to begin with, which must fit network, faces and held-out."""
+    if start == run:
+        raise ConfigurationError(f"run {run!r} cannot begin with its own weights: name another run")
+    begun = find_run(ledger, start)
+    commit = finished(ledger, begun).get("export3d")
+    if commit is None:
+        raise ConfigurationError(
+            f"run {start!r} has not come to its end yet: let `e3d train` go on until it has"
+        )
+    check_same_kind(load_key(ledger, begun.dataset_key), dataset)
+    card = json.loads(ledger.store.get(commit.output("card.json").key))
+    if card["network"] != plain(recipe.export3d.network):
+        raise ConfigurationError(
+            f"run {start!r} (recipe {begun.recipe!r}) has another network than recipe "
+            f"{recipe.name!r}: its weights do not fit"
+        )
+    kept, keeps = train_recipe(begun.recipe).export3d.holdout, recipe.export3d.holdout
+    if keeps.tail_share and kept != keeps:
+        raise ConfigurationError(
+            f"run {start!r} has trained on frames that recipe {recipe.name!r} keeps for evaluation"
+        )
+    return commit.key
 
 
 def _check_fit(name: str, dataset: DatasetVersion, recipe: TrainRecipe) -> None:

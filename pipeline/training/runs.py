@@ -24,6 +24,8 @@ class TrainedRun:
     dataset: str
     dataset_key: str
     keys: dict[str, str]
+    start: str | None = None
+    """The run with whose weights this one began."""
 
 
 def find_run(ledger: Ledger, name: str) -> TrainedRun:

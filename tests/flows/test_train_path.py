@@ -17,6 +17,7 @@ from small_dataset import NAME
 
 from flows.server import PrefectServer
 from flows.train import train_network
+from pipeline.recipes import train_recipe
 from pipeline.training.runs import find_run, load_network, newest_weights
 from storage.identity import digest_file
 from storage.ledger import Commit, Ledger
@@ -149,6 +150,27 @@ def test_more_steps_are_another_run_under_the_same_name(
     assert ledger_of(store).history("runs", RUN) == [1, 2]
 
 
+def test_a_run_begins_with_the_weights_of_another(trained: TrainedRun, tmp_path: Path) -> None:
+    store = Path(shutil.copytree(trained.store, tmp_path / "store"))
+    given = {"steps": 1, "ray_address": "none", "start": RUN}
+    result = train_network(str(store), NAME, TRAIN_RECIPE, "further", **given)
+    assert (result["outcome"], result["computed"]) == ("ok", 1)
+    assert result["keys"].keys() == {"export3d"}, "the encoder comes with the weights"
+    ledger = ledger_of(store)
+    before, after = (
+        load_network(ledger, newest_weights(ledger, find_run(ledger, run)), made(tmp_path / run))
+        for run in (RUN, "further")
+    )
+    assert find_run(ledger, "further").start == RUN
+    rate = train_recipe(TRAIN_RECIPE).export3d.training.learning_rate
+    changes = [
+        (old - new).abs().max().item()
+        for old, new in zip(before.parameters(), after.parameters(), strict=True)
+    ]
+    # The first step of Adam moves no number by more than its rate.
+    assert 0.9 * rate < max(changes) < 1.01 * rate
+
+
 def test_a_killed_run_goes_on_to_the_same_weights(
     trained: TrainedRun, own_store: Path, tmp_path: Path
 ) -> None:
@@ -173,6 +195,11 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     assert outputs(own_store) == outputs(trained.store)
     weights = commits(own_store)["export3d"].output("weights.safetensors")
     assert digest_file(ledger_of(own_store).fetch(weights, tmp_path)) == weights.sha256
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def checkpoints(store: Path, stage: str) -> list[int]:
@@ -203,6 +230,8 @@ def kill(words: list[object], is_time: Callable[[], bool], delay_s: float) -> No
         ({"dataset": "No Such Name"}, "dataset 'No Such Name' must be"),
         ({"recipe": "nonsense"}, "recipe is 'nonsense'; allowed is .*export3d_test"),
         ({"run": "No Such Name"}, "run 'No Such Name' must be"),
+        ({"from": "absent"}, "there is no run 'absent' in .*; there is: none yet"),
+        ({"from": RUN}, f"run '{RUN}' cannot begin with its own weights"),
     ],
 )
 def test_a_mistake_is_one_sentence(
