@@ -8,7 +8,7 @@ from flows import artifacts
 from flows.preprocess import preprocess_films
 from flows.render import render_film
 from flows.train import train_network
-from pipeline.demo import DATASET, RUN, demo_job, demo_report
+from pipeline.demo import DATASET, RUN, demo_job, demo_report, register_demo_consents
 from pipeline.runners.one_connection import one_connection
 from storage.ledger import Ledger
 from storage.store import open_store
@@ -26,6 +26,7 @@ def run_demo(
     films = [clips["film"], clips["performance"]]
     with one_connection():
         dataset = preprocess_films(films, store, DATASET, "demo", ray_address)
+        register_demo_consents(Ledger(open_store(store)), clips)
         trained = train_network(store, DATASET, recipe, RUN, steps, ray_address)
         rendered = render_film(demo_job(clips).model_dump(mode="json"), store, ray_address)
     ledger = Ledger(open_store(store))

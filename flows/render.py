@@ -1,6 +1,9 @@
 """The flow `render`: a job of shots in, delivered films out."""
 
+import datetime
 import uuid
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from prefect import flow, task
@@ -8,25 +11,39 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import artifacts
 from flows.watched import run_stages
+from pipeline.errors import ConfigurationError, usable_name
+from pipeline.home import e3d_home
+from pipeline.provenance.certificates import signing_identity
+from pipeline.provenance.mark_key import mark_key
 from pipeline.recipes import preprocess_recipe
-from pipeline.rendering.job import (
-    RenderPlan,
-    deliver,
-    delivery_folder,
-    plan_render,
-    shot_items,
-    shot_stages,
-)
+from pipeline.rendering.delivery import JOBS, deliver, delivery_folder
+from pipeline.rendering.job import Job
 from pipeline.rendering.job_file import parse_job
-from pipeline.reports.rendering import render_report
+from pipeline.rendering.plan import RenderPlan, plan_render
+from pipeline.rendering.shots import in_order, shot_items, shot_stages
+from pipeline.reports.rendering import render_report, said_of
 from pipeline.runners.one_connection import one_connection
-from pipeline.stage import Item
+from pipeline.stage import Item, StageSpec
+from pipeline.stages.portrait import Portrait, PortraitConfig
 from pipeline.stages.rendering import RenderConfig
-from storage.ledger import Ledger
+from storage.ledger import Commit, Ledger
 from storage.store import open_store
 
+_SHOWN: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "shot": itemgetter("shot_id"),
+    "outcome": itemgetter("outcome"),
+    "why": said_of,
+    "frames": itemgetter("frames_total"),
+    "rendered": itemgetter("frames_rendered"),
+    "kept": itemgetter("frames_kept"),
+    "failed": itemgetter("frames_failed"),
+    "seconds": itemgetter("seconds"),
+    "file": itemgetter("uri"),
+}
+"""Columns of the table on the run's page; the report has pictures, the store's table the rest."""
 
-@flow(name="render", persist_result=False)
+
+@flow(name="render", flow_run_name="render {job[job]}", persist_result=False)
 def render_film(
     job: dict[str, Any], store: str, ray_address: str | None = None, gpus: float = 0
 ) -> dict[str, Any]:
@@ -35,47 +52,86 @@ def render_film(
     What is rendered already is reused. Returns a summary: a row for each shot, and where the
     report is.
     """
-    wanted = parse_job(job)
+    return _render(parse_job(job), Ledger(open_store(store)), ray_address, gpus)
+
+
+@flow(name="retry", flow_run_name="retry {job}", persist_result=False)
+def retry_job(
+    job: str, store: str, ray_address: str | None = None, gpus: float = 0
+) -> dict[str, Any]:
+    """Do what is not ok of a job once more, with the weights it was rendered with; see render_film.
+
+    What is ok is found by its keys, and neither rendered nor delivered again.
+    """
     ledger = Ledger(open_store(store))
+    made: Any = ledger.latest(JOBS, usable_name(job, "job"))
+    if made is None:
+        known = ", ".join(ledger.names(JOBS)) or "none yet"
+        raise ConfigurationError(f"there is no job {job!r} in {store}; there is: {known}")
+    weights = ledger.expect(made["weights"]["stage"], made["weights"]["key"])
+    return _render(parse_job(made["job"]), ledger, ray_address, gpus, weights)
+
+
+def _render(
+    wanted: Job,
+    ledger: Ledger,
+    ray_address: str | None,
+    gpus: float,
+    weights: Commit | None = None,
+) -> dict[str, Any]:
+    store = ledger.store.url
     recipe = preprocess_recipe(wanted.recipe)
-    plan = plan_render(ledger, wanted, recipe)
+    signing_identity(e3d_home())  # a wrong certificate must not wait for the last frame
+    plan = plan_render(ledger, wanted, recipe, _now(), weights)
+    config = RenderConfig(
+        visible_mark=wanted.visible_mark,
+        mark_key=mark_key(e3d_home()).name if wanted.invisible_mark else None,
+        seed=wanted.seed,
+        gpus=gpus,
+    )
     run_id = uuid.uuid4().hex
+
+    def run(what: str, stages: Sequence[StageSpec], items: Sequence[Item]) -> list[Item]:
+        if not items:
+            return []
+        title = f"{wanted.job} {what}"
+        done = run_stages(title, stages, items, store=store, run_id=run_id, ray_address=ray_address)
+        return done.items
+
     with one_connection():
-        films = run_stages(
-            f"{wanted.job} films",
-            recipe.stages(),
-            plan.films(),
-            store=store,
-            run_id=run_id,
-            ray_address=ray_address,
-        )
-        config = RenderConfig(visible_mark=wanted.visible_mark, seed=wanted.seed, gpus=gpus)
-        shots: list[Item] = []
-        for mode, spec in shot_stages(config).items():
-            items = shot_items(plan, films.items, mode)
-            if items:
-                done = run_stages(
-                    f"{wanted.job} {mode} shots",
-                    [spec],
-                    items,
-                    store=store,
-                    run_id=run_id,
-                    ray_address=ray_address,
-                )
-                shots += done.items
-    return finish(store, plan, shots)
+        seen = run("films", recipe.stages(), plan.films())
+        faces = StageSpec(Portrait, PortraitConfig(recipe.landmarks.networks))
+        seen += run("portraits", [faces], plan.portraits())
+        shots = shot_items(ledger, plan, seen)
+        done = [
+            item
+            for mode, stage in shot_stages(config).items()
+            for item in run(f"{mode} shots", [stage], shots[mode])
+        ]
+    return finish(store, plan, in_order(plan, done), config)
 
 
 @task(name="deliver", cache_policy=NO_CACHE, persist_result=False)
-def finish(store: str, plan: RenderPlan, shots: list[Item]) -> dict[str, Any]:
-    """Deliver what was rendered, show what became of every shot, and return it."""
+def finish(store: str, plan: RenderPlan, items: list[Item], config: RenderConfig) -> dict[str, Any]:
+    """Sign and deliver what was rendered, show what became of every shot, and return it."""
     ledger = Ledger(open_store(store))
-    rows = deliver(ledger, plan, shots)
-    report = render_report(ledger, plan, rows)
-    name, key = plan.job.job, f"{delivery_folder(plan.job)}/report.html"
-    ledger.store.put(key, report.html().encode())
-    artifacts.create_outcome_table(f"{name}-shots", rows, f"Shots of job {name}")
-    artifacts.create_report(f"{name}-report", report.markdown(), f"Report of job {name}")
+    name = plan.job.job
+    bar = artifacts.ProgressArtifact(f"{name}-delivery", f"{name}: sign and deliver")
+
+    def report(done: int, total: int) -> None:
+        bar.update(done / total, f"{name}: {done} of {total} shots delivered")
+
+    rows = deliver(ledger, plan, items, config, signing_identity(e3d_home()), _now(), report).rows
+    page = render_report(ledger, plan, rows)
+    key = f"{delivery_folder(plan.job)}/report.html"
+    ledger.store.put(key, page.html().encode())
     for row in rows:
         row["uri"] = ledger.store.uri(row["key"]) if row["key"] else ""
+    shown = [{column: show(row) for column, show in _SHOWN.items()} for row in rows]
+    artifacts.create_outcome_table(f"{name}-shots", shown, f"Shots of job {name}")
+    artifacts.create_report(f"{name}-report", page.markdown(), f"Report of job {name}")
     return {"job": name, "shots": rows, "report": ledger.store.uri(key)}
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

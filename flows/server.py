@@ -19,9 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flows import server_keeper as keeper
-from flows.home import e3d_home
 from flows.redact import redact
 from pipeline import reaper
+from pipeline.home import e3d_home
 
 _START_LIMIT_S = 150.0  # a first start creates the data base, which is slow on a busy machine
 _STOP_LIMIT_S = 30.0

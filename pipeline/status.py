@@ -6,7 +6,7 @@ from typing import Any
 from pipeline import dataset as datasets
 from pipeline.dataset import DATASETS
 from pipeline.errors import ConfigurationError
-from pipeline.rendering.job import JOBS
+from pipeline.rendering.delivery import JOBS
 from pipeline.stages.training import newest_checkpoint
 from pipeline.training.runs import RUNS, find_run, finished
 from storage.ledger import Ledger

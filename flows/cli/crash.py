@@ -8,8 +8,8 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
-from flows.home import e3d_home
 from flows.redact import redact
+from pipeline.home import e3d_home
 
 
 def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

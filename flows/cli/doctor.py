@@ -11,8 +11,8 @@ import typer
 from flows.cli import machine
 from flows.cli.exit_code import ExitCode
 from flows.cli.machine import Check
-from flows.home import e3d_home
 from flows.redact import redact
+from pipeline.home import e3d_home
 
 _NEEDED_ASSET = "face_landmarker"
 _COLOURS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "missing": typer.colors.RED}

@@ -20,7 +20,7 @@ from flows.cli.evaluate import evaluate
 from flows.cli.examples import examples
 from flows.cli.exit_code import ExitCode
 from flows.cli.preprocess import preprocess
-from flows.cli.render import render
+from flows.cli.render import render, retry
 from flows.cli.report import report
 from flows.cli.status import status
 from flows.cli.train import train
@@ -66,6 +66,12 @@ app.command(
         "e3d render job.yaml --store s3://bucket/e3d --max-failures 3 --json",
     )
 )(render)
+app.command(
+    epilog=examples(
+        "e3d retry reel-7 --store ./e3d-store",
+        "e3d retry reel-7 --store s3://bucket/e3d --json",
+    )
+)(retry)
 app.command(
     epilog=examples(
         "e3d verify e3d-store/deliver/reel-7/shot-010.mp4 --store e3d-store",

@@ -32,7 +32,7 @@ def verify(
 
     The original is not needed. Exit code 3 when something does not hold or cannot be checked.
     """
-    from flows.home import e3d_home
+    from pipeline.home import e3d_home
     from pipeline.provenance.certificates import trust_anchors
     from pipeline.provenance.mark_key import known_mark_key
     from pipeline.provenance.verify import verify_film

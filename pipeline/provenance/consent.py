@@ -121,30 +121,11 @@ class Consent:
             raise ValueError(f"this is no consent record ({error})") from error
 
 
-def check_consent(
-    consent: Consent | None,
-    use: Use,
-    now: datetime.datetime,
-    face: KnownFace | None,
-    same_person: float,
-) -> Refusal | None:
-    """Return why a shot with this face must not be rendered; None where the consent covers it.
-
-    face: None where no network has measured it, and so a reason to refuse.
-    same_person: the cosine of embeddings from which on two faces are one person's.
-    """
-    if consent is None:
-        return check_terms(consent, use, now)
-    return check_terms(consent, use, now) or check_face(consent, face, same_person)
-
-
-def check_terms(consent: Consent | None, use: Use, now: datetime.datetime) -> Refusal | None:
+def check_terms(consent: Consent, use: Use, now: datetime.datetime) -> Refusal | None:
     """Return what the record itself says against a use; no face is looked at.
 
     Raises ValueError for a time without a time zone.
     """
-    if consent is None:
-        return Refusal(RefusalReason.NO_CONSENT, "no consent of this person is registered")
     if ended := consent.revocation:
         return Refusal(
             RefusalReason.REVOKED_CONSENT,
@@ -184,7 +165,7 @@ def check_face(consent: Consent, face: KnownFace | None, same_person: float) -> 
         return Refusal(
             RefusalReason.OTHER_PERSON,
             f"the face in the shot is not that of consent {consent.id}: their likeness is "
-            f"{likeness:.2f}, and one person's is {same_person:.2f} or more",
+            f"{likeness:.3f}, and one person's is {same_person:.3f} or more",
         )
     return None
 

@@ -6,34 +6,41 @@ from pipeline.errors import ConfigurationError
 from pipeline.faces.backends import FaceNetworks, OpenNetworks, open_networks
 from pipeline.provenance.consent import KnownFace
 from preprocess.landmarks.backend import Rgb
+from preprocess.media.decode import decode_film
+from preprocess.media.errors import UnusableFilm
 from preprocess.media.picture import read_picture
-from preprocess.people.follow import Embedder, FollowConfig, Follower
+from preprocess.people.follow import FollowConfig, Follower
 
 
-def reference_face(picture: Path, networks: FaceNetworks | None = None) -> KnownFace:
+def reference_face(picture: Path, networks: FaceNetworks) -> KnownFace:
     """Return the one face of a picture, as the networks that follow people in films see it.
 
-    Raises ConfigurationError for no picture, no face, or several; AssetMissing for weights that are
-    not on this machine; ValueError for networks that know no persons.
+    Of a film it is the face of the first frame. Raises ConfigurationError for no picture, no face,
+    or several, and for networks that know no persons; AssetMissing for weights that are not on this
+    machine.
     """
+    if networks.embedding is None:
+        raise ConfigurationError(
+            "these networks know no persons; take a recipe that does, such as dubbing"
+        )
     rgb = _read(picture)
-    opened = open_networks(networks or FaceNetworks())
+    opened = open_networks(networks)
     try:
-        if opened.embedder is None:
-            raise ValueError("these networks have no embedding, so they know no persons")
-        return _only_face(picture, rgb, opened, opened.embedder)
+        return _only_face(picture, rgb, opened)
     finally:
         opened.close()
 
 
-def _only_face(picture: Path, rgb: Rgb, networks: OpenNetworks, embedder: Embedder) -> KnownFace:
+def _only_face(picture: Path, rgb: Rgb, networks: OpenNetworks) -> KnownFace:
+    embedder = networks.embedder
+    assert embedder is not None  # noqa: S101  the networks have been asked
     follower = Follower(networks.detectors, networks.landmarks, embedder, FollowConfig())
     list(follower.follow([rgb], [0]))
     if not follower.tracks:
-        raise ConfigurationError(f"no face was found in the picture {picture}")
+        raise ConfigurationError(f"no face was found in {picture}")
     if len(follower.tracks) > 1:
         raise ConfigurationError(
-            f"the picture {picture} shows {len(follower.tracks)} faces; it must show one alone"
+            f"{picture} shows {len(follower.tracks)} faces; it must show one alone"
         )
     embedding_D = follower.tracks[0].embedding_D
     assert embedding_D is not None  # noqa: S101  there is an embedder
@@ -47,6 +54,9 @@ def _read(picture: Path) -> Rgb:
         raise ConfigurationError(
             f"the picture {picture} cannot be read: {error.strerror}"
         ) from error
-    if rgb is None:
-        raise ConfigurationError(f"{picture} is not a picture")
-    return rgb
+    if rgb is not None:
+        return rgb
+    try:
+        return next(decode_film(picture)).rgb
+    except (UnusableFilm, StopIteration) as error:
+        raise ConfigurationError(f"{picture} is neither a picture nor a film") from error

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.dataset import DatasetKind
 from pipeline.errors import ConfigurationError
-from pipeline.faces.backends import FROM_PYPI, FaceNetworks
+from pipeline.faces.backends import FROM_PYPI, KNOWING_FROM_PYPI, FaceNetworks
 from pipeline.faces.models import FaceModelName, identity_of, widths_of
 from pipeline.stage import StageSpec
 from pipeline.stages.crop import Crop, CropStageConfig
@@ -14,6 +14,7 @@ from pipeline.stages.ingest import Ingest, IngestConfig
 from pipeline.stages.landmarks import Landmarks, LandmarksConfig
 from preprocess.crop import Align, Centre, CropConfig
 from preprocess.face3d.cameras import CameraMode
+from preprocess.people.follow import FollowConfig
 from preprocess.people.spans import SpanConfig
 from preprocess.quality.scores import QualityConfig
 from storage.identity import digest
@@ -90,7 +91,7 @@ def preprocess_dubbing() -> PreprocessRecipe:
 
 def preprocess_dubbing_demo() -> PreprocessRecipe:
     """As dubbing, for films of one large face: it needs no weights but those of the demo."""
-    return _dubbing("dubbing_demo", FROM_PYPI)
+    return _dubbing("dubbing_demo", KNOWING_FROM_PYPI)
 
 
 def _dubbing(name: str, networks: FaceNetworks) -> PreprocessRecipe:
@@ -112,7 +113,11 @@ def _preprocess(
     return PreprocessRecipe(
         name=name,
         ingest=IngestConfig(fps=fps),
-        landmarks=LandmarksConfig(networks=networks),
+        landmarks=LandmarksConfig(
+            networks=networks,
+            follow=FollowConfig(min_likeness=networks.likeness.same_face),
+            same_person=networks.likeness.same_person,
+        ),
         crop=CropStageConfig(spans=spans, crop=crop),
         face3d=Face3DConfig(crop=crop, quality=quality),
     )

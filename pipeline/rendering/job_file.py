@@ -1,98 +1,16 @@
-"""The render job: a YAML file that names shots, performances and a trained run.
+"""The job file: YAML read and checked.
 
-A mistake in the file ends in one `ConfigurationError` that names the field and the line.
+A mistake in it ends in one `ConfigurationError` that names the field and the line.
 """
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from pipeline.errors import ConfigurationError
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-
-
-class Policy(StrEnum):
-    """What becomes of a film frame without a face, or beyond the performance's end."""
-
-    KEEP = "keep"
-    HOLD = "hold"
-    FAIL_SHOT = "fail-shot"
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Performance(_Strict):
-    """Whose face gives the expressions."""
-
-    video: str
-    start_s: Annotated[float, Field(ge=0)] = 0.0
-    """Time in the performance that plays at the first frame of the shot."""
-
-
-class FilmShot(_Strict):
-    """The actor of `film` gets the performance's expressions; pose and timing stay the film's."""
-
-    mode: Literal["film"]
-    id: Name
-    film: str
-    performance: Performance
-    audio: Literal["film", "performance"] = "film"
-    policy: Policy = Policy.KEEP
-
-
-class PortraitShot(_Strict):
-    """A still picture moves with the performance: a clip of the crop, with the performer's pose."""
-
-    mode: Literal["portrait"]
-    id: Name
-    portrait: str
-    performance: Performance
-    duration_s: Annotated[float, Field(gt=0)] | None = None
-    """Length of the clip; None plays the performance to its end."""
-
-
-Shot = Annotated[FilmShot | PortraitShot, Field(discriminator="mode")]
-
-
-class Job(_Strict):
-    """One render job, as `e3d render` takes it."""
-
-    job: Name
-    run: Name
-    """The training run whose newest checkpoint renders."""
-    shots: Annotated[list[Shot], Field(min_length=1)]
-    visible_mark: bool = True
-    """Write 'AI-generated' into a corner of every frame."""
-    recipe: str = "dubbing"
-    """How the films are pre-processed: a recipe that keeps every frame at its own time."""
-    seed: int = 0
-    """Chooses among equally good source frames."""
-
-    def relative_to(self, folder: Path) -> "Job":
-        """Return the job with relative paths read from `folder` (where the job file lies)."""
-
-        def place(path: str) -> str:
-            return path if "://" in path else str((folder / path).resolve())
-
-        shots: list[FilmShot | PortraitShot] = []
-        for shot in self.shots:
-            performance = shot.performance.model_copy(
-                update={"video": place(shot.performance.video)}
-            )
-            still = (
-                {"film": place(shot.film)}
-                if isinstance(shot, FilmShot)
-                else {"portrait": place(shot.portrait)}
-            )
-            shots.append(shot.model_copy(update={"performance": performance, **still}))
-        return self.model_copy(update={"shots": shots})
+from pipeline.rendering.job import Job
 
 
 def read_job(path: Path) -> Job:
@@ -119,9 +37,11 @@ def parse_job(data: object) -> Job:
 
 def _checked(data: object, name: str, tree: yaml.Node | None) -> Job:
     try:
-        job = Job.model_validate(data)
+        job = Job.model_validate(data).expanded()
     except ValidationError as error:
         raise ConfigurationError(_first_mistake(name, tree, error)) from error
+    if not job.shots:
+        raise ConfigurationError(f"{name}: shots and matrix are empty: there is nothing to render")
     ids = [shot.id for shot in job.shots]
     twice = sorted({shot_id for shot_id in ids if ids.count(shot_id) > 1})
     if twice:
@@ -133,7 +53,8 @@ def _first_mistake(name: str, tree: yaml.Node | None, error: ValidationError) ->
     first, *others = error.errors()
     loc = first["loc"]
     # Below a shot pydantic's location names the chosen mode, which is no level of the file.
-    where = (loc[:2] + loc[3:] if loc[:1] == ("shots",) else loc) or ("(top level)",)
+    has_mode = loc[:1] in {("shots",), ("matrix",)}
+    where = (loc[:2] + loc[3:] if has_mode else loc) or ("(top level)",)
     field = ".".join(str(part) for part in where)
     more = f" ({len(others)} more)" if others else ""
     given = "" if first["type"] == "missing" else f", given {first['input']!r:.80}"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.landmarks.openings import face_openings
 from storage.schemas import FaceWidths
 
 Array = NDArray[np.float64]
@@ -18,11 +19,6 @@ SCORES = ("sharpness", "occlusion", "reprojection_iod")
 _OF_ANGLES = ("pitch_deg", "yaw_deg", "roll_deg")
 _OF_FACE = ("face_px", "mouth_opening", "eye_opening")
 SHOWN_COEFFICIENTS = 16
-
-# Points of the 68: corners and lids of both eyes, the middle of the inner lips.
-_EYES = (slice(36, 42), slice(42, 48))
-_LIDS = ((37, 41), (38, 40), (43, 47), (44, 46))
-_UPPER_LIP, _LOWER_LIP = 62, 66
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +67,7 @@ class FrameSampler:
         if not is_ok:
             self._rejected.append(scores)
             return
-        openings = face_openings(row["landmarks"])
+        openings = _openings(row["landmarks"])
         self._ok.append([*np.rad2deg(row["angles"]), _number(face_px), *openings, *scores])
         self._expression.append(np.asarray(row["expression"][: self._shown], np.float64))
 
@@ -87,22 +83,12 @@ class FrameSampler:
         )
 
 
-def face_openings(landmarks: Any) -> tuple[float, float]:
-    """Return how far mouth and eyes are open, in distances between the eyes' centres.
-
-    `landmarks` are 68 (x, y) as 136 numbers in any unit, or None, which gives NaN. The mouth's is
-    the gap of the inner lips, the eyes' the mean gap of the lids.
-    """
+def _openings(landmarks: list[float] | None) -> tuple[float, float]:
+    """Return how far mouth and eyes of a row are open; NaN where it has no landmarks."""
     if landmarks is None:
         return float("nan"), float("nan")
-    points_K2 = np.asarray(landmarks, np.float64).reshape(68, 2)
-    right, left = (points_K2[eye].mean(axis=0) for eye in _EYES)
-    between = np.linalg.norm(left - right)
-    if not between > 0:
-        return float("nan"), float("nan")
-    lids = np.mean([np.linalg.norm(points_K2[up] - points_K2[down]) for up, down in _LIDS])
-    lips = np.linalg.norm(points_K2[_UPPER_LIP] - points_K2[_LOWER_LIP])
-    return float(lips / between), float(lids / between)
+    mouth_1, eyes_1 = face_openings(np.asarray(landmarks, np.float64).reshape(1, 68, 2))
+    return float(mouth_1[0]), float(eyes_1[0])
 
 
 def _by_name(rows: list[list[float]], names: tuple[str, ...]) -> dict[str, Array]:

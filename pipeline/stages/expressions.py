@@ -19,11 +19,11 @@ from model.export3d.condition import ExpressionCondition
 from model.export3d.network import Export3D
 from model.training.state import seeded
 from pipeline.faces.cast import PersonFaces, cast_faces, rows_at
-from pipeline.reports.frame_sample import face_openings
 from pipeline.reports.pictures import spread
 from pipeline.reports.pixels import clouds
 from pipeline.stage import Outcome, Resources, Result, Stage, Work
 from pipeline.stages.judged import judged_dataset, judged_network
+from preprocess.landmarks.openings import face_openings
 from storage.identity import JSON, plain
 
 NUMBERS, TSNE = "expressions.json", "tsne.png"
@@ -147,7 +147,7 @@ def _sample(persons: Sequence[PersonFaces], frames_per_person: int) -> _Sample:
         pts_s_N=np.concatenate([own.pts_s_N for own in rows]),
         beta_ND=np.concatenate([own.expression_NE for own in rows]).astype(np.float64),
         quantities={
-            "mouth_opening": np.array([face_openings(points)[0] for points in landmarks_NK2]),
+            "mouth_opening": face_openings(landmarks_NK2)[0],
             **dict(zip(("pitch", "yaw", "roll"), angles_N3.T, strict=True)),
         },
     )

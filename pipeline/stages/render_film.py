@@ -1,8 +1,9 @@
 """Dubbing of one shot: the actor's film with the expressions of a performance (Spec 2.10).
 
-Shapes: F frames of the film, R of them rendered, E expression coefficients.
+Shapes: F frames of the shot, E expression coefficients.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,37 +12,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.inference.animator import Animator
-from model.inference.paste_back import Tone, apply_tone, enlargement, face_mask, measure_tone, paste
-from model.inference.retime import retime_expression
-from model.inference.visible_mark import with_visible_mark
-from pipeline.faces.rows import FaceRows
+from model.inference.paste_back import (
+    Tone,
+    apply_tone,
+    enlargement,
+    measure_tone,
+    paste_with_mask,
+)
 from pipeline.films import local_film, unusable
-from pipeline.rendering.job_file import FilmShot, Policy
+from pipeline.rendering.job import Cuts, FilmShot, Policy
 from pipeline.reports.pictures import spread
 from pipeline.stage import Outcome, Resources, Result, Stage, Work
+from pipeline.stages.film_shot import FaceCrops, ShotPlan, ShotSound, plan_shot, sound_of
 from pipeline.stages.rendering import (
     DELIVERED,
     STRIP,
     Animators,
     BeforeAfter,
+    Marks,
     RenderConfig,
     Rgb,
-    commit_of,
-    differences_as_text,
-    faces_of,
     grown,
 )
-from preprocess.crop import transform
-from preprocess.media.clips import ClipReader
-from preprocess.media.decode import decode_film, frame_times
 from preprocess.media.deliver import write_film
 from preprocess.media.errors import UnusableFilm
-from preprocess.media.probe import FilmInfo, probe_film
-from preprocess.media.sound import cut_sound
+from preprocess.media.stretch import EmptyStretch, decode_stretch
+from preprocess.media.sync import measure_sound_shift
 from preprocess.media.verify import verify_delivery
-from preprocess.source_frame import choose_source_frame
 from storage.identity import JSON
 
+MAX_SOUND_SHIFT_S = 0.01
+"""A delivered film whose sound comes earlier or later by more than that is not in step."""
 _TONE_FRAMES = 8
 
 
@@ -49,8 +50,8 @@ class RenderFilm(Stage):
     """A film, a performance and a trained network in; the delivered film out."""
 
     name = "render-film"
-    version = 3
-    libraries = ("torch", "av", "opencv-python")
+    version = 5
+    libraries = ("torch", "av", "opencv-python", "scipy")
 
     config: RenderConfig
 
@@ -65,6 +66,7 @@ class RenderFilm(Stage):
     def setup(self) -> None:
         """Prepare for the network, which comes with the first shot."""
         self._animators = Animators(self.config.batch)
+        self._marks = Marks(self.config)
 
     def process(self, batch: Sequence[Work]) -> list[Result]:
         """Render each shot."""
@@ -74,154 +76,115 @@ class RenderFilm(Stage):
         shot = FilmShot.model_validate(work.item.inputs["shot"])
         try:
             film = local_film(str(work.item.places["film"]), work.folder)
-            plan = _plan(work, shot, film)
-            sound = _sound(work, shot, film, plan)
+            plan = plan_shot(work, shot, film, self.config.smoothing)
+            sound = sound_of(work, shot, film, plan)
         except UnusableFilm as found:
             return unusable(found)
-        total, rendered = len(plan.pts), int(plan.render_F.sum())
+        except EmptyStretch as found:
+            return Result(Outcome.FAILED, "empty_stretch", str(found))
+        total, rendered = len(plan.stretch.pts), int(plan.render_F.sum())
         counts = {"frames_total": total, "frames_rendered": rendered}
-        if not rendered or (rendered < total and shot.policy is Policy.FAIL_SHOT):
+        # A take without the actor is no mistake where the film's cuts say what a shot is.
+        may_be_empty = shot.cuts is Cuts.AUTO and shot.policy is not Policy.FAIL_SHOT
+        if (not rendered and not may_be_empty) or (
+            rendered < total and shot.policy is Policy.FAIL_SHOT
+        ):
             detail = f"{total - rendered} of {total} frames lack a face or an expression"
             counts["frames_failed"] = total - rendered
             return Result(Outcome.FAILED, "unrenderable_frames", detail, counts)
         counts["frames_kept"] = total - rendered
         delivered, pictures = work.folder / DELIVERED, BeforeAfter(total)
-        crops = _FaceCrops(work, plan)
-        source = self._choose_source(plan.actor)
+        clock = _Clock()
+        facts: dict[str, JSON] = {}
+        faces = self._faces(work, plan, clock, facts) if rendered else iter(())
         write_film(
             delivered,
-            self._frames(work, film, shot.policy, plan, crops, source, pictures),
+            self._frames(work, film, shot.policy, plan, faces, pictures),
             original=plan.info,
-            pts=plan.pts,
-            audio_from=sound,
+            pts=plan.stretch.pts,
+            end_pts=None if plan.is_whole else plan.stretch.end_pts,
+            audio_from=sound.file if sound else None,
             settings=self.config.delivery,
         )
-        wrong = verify_delivery(film, delivered, audio_expected=sound is not None)
-        if wrong:
-            return Result(Outcome.FAILED, "delivery_differs", differences_as_text(wrong), counts)
+        if wrong := _verify(film, delivered, plan, sound, facts):
+            return Result(Outcome.FAILED, "delivery_differs", wrong, counts)
         return Result(
             Outcome.OK,
             counts=counts,
             files={DELIVERED: delivered, STRIP: pictures.write(work.folder / STRIP)},
-            info={
-                "source_frame": source,
-                "enlargement": _enlargement(plan, crops, self._animators.of(work).image_px),
-            },
+            info={**facts, "network_s": round(clock.network_s, 3)},
         )
 
-    def _choose_source(self, actor: FaceRows) -> int:
-        with_face = np.flatnonzero(actor.ok_N)
-        chosen = choose_source_frame(
-            actor.angles_N3[with_face],
-            actor.sharpness_N[with_face],
-            self.config.source,
-            self.config.seed,
-        )
-        return int(with_face[chosen])
+    def _faces(
+        self, work: Work, plan: ShotPlan, clock: "_Clock", facts: dict[str, JSON]
+    ) -> "Iterator[_Face]":
+        """Give each frame's rendered face, in the film's tone; `facts` are told of the shot."""
+        animator, crops = self._animators.of(work), FaceCrops(work, plan)
+        source, why = crops.source(self.config.source, self.config.seed)
+        facts["source"] = why
+        facts["enlargement"] = _enlargement(plan, crops, animator.image_px)
+        animator.set_source(crops[source])
+        tone = _steady_tone(animator, plan, crops)
+        shown = np.flatnonzero(plan.render_F)
+        pictures = animator.animate(plan.exp_FE[shown], plan.actor.camera_N25[shown])
+        for f in shown.tolist():
+            with clock:
+                picture = next(pictures)
+            face = apply_tone(grown(picture, crops.size_px), tone)
+            yield _Face(face, plan.actor.affine_N33[f], crops.mask(f))
 
     def _frames(
         self,
         work: Work,
         film: Path,
         policy: Policy,
-        plan: "_Plan",
-        crops: "_FaceCrops",
-        source: int,
+        plan: ShotPlan,
+        faces: "Iterator[_Face]",
         pictures: BeforeAfter,
     ) -> Iterator[Rgb]:
         """Give the delivered frames, one for each of the film's, in order."""
-        animator = self._animators.of(work)
-        animator.set_source(crops[source])
-        tone = _steady_tone(animator, plan, crops)
-        faces = animator.animate(plan.exp_FE[plan.render_F], plan.actor.camera_N25[plan.render_F])
-        last: Rgb | None = None
-        for f, frame in enumerate(decode_film(film)):
-            out = frame.rgb
+        last: tuple[Rgb, NDArray[np.float32]] | None = None
+        for f, frame in enumerate(decode_stretch(film, plan.stretch)):
+            out, where_HW = frame.rgb, None
             if plan.render_F[f]:
-                face = apply_tone(grown(next(faces), crops.size_px), tone)
-                out = last = paste(out, face, plan.actor.affine_N33[f], crops.mask(f))
+                face = next(faces)
+                out, where_HW = last = paste_with_mask(out, face.rgb, face.affine_33, face.mask_HW)
             elif policy is Policy.HOLD and last is not None:
-                out = last
-            if self.config.visible_mark:
-                out = with_visible_mark(out)
+                out, where_HW = last
+            out = self._marks.on(out, where_HW, f)
             pictures.see(f, frame.rgb, out)
-            work.report(f + 1, len(plan.pts))
+            work.report(f + 1, len(plan.stretch.pts))
             yield out
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What is known of a shot before its first frame is rendered."""
+@dataclass(frozen=True, eq=False)
+class _Face:
+    """A rendered crop [size, size, 3], where it goes, and how far it covers the film."""
 
-    info: FilmInfo
-    pts: list[int]
-    clip_keys: dict[str, str]
-    actor: FaceRows
-    exp_FE: NDArray[np.float32]
-    render_F: NDArray[np.bool_]
+    rgb: Rgb
+    affine_33: NDArray[np.float64]
+    mask_HW: NDArray[np.float32]
 
 
-def _plan(work: Work, shot: FilmShot, film: Path) -> _Plan:
-    clip_keys, actor = faces_of(work, "film")
-    _, performer = faces_of(work, "performance")
-    _, pts = frame_times(film)
-    if len(pts) != len(actor):
-        raise RuntimeError(f"the film has {len(pts)} frames, and {len(actor)} rows speak of it")
-    at_s_F = performer.pts_s_N[0] + shot.performance.start_s + actor.pts_s_N - actor.pts_s_N[0]
-    seen = performer.ok_N
-    exp_FE, known_F = retime_expression(
-        performer.pts_s_N[seen], performer.expression_NE[seen], at_s_F
-    )
-    return _Plan(probe_film(film), pts, clip_keys, actor, exp_FE, actor.ok_N & known_F)
+class _Clock:
+    """Counts the seconds that are spent waiting for the network alone."""
+
+    network_s = 0.0
+
+    def __enter__(self) -> None:
+        self._began_s = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self.network_s += time.monotonic() - self._began_s
 
 
-def _sound(work: Work, shot: FilmShot, film: Path, plan: _Plan) -> Path | None:
-    """Return the file whose sound is delivered; None where the chosen one is silent."""
-    if shot.audio == "film":
-        return film if plan.info.audio is not None else None
-    performance = local_film(str(work.item.places["performance"]), work.folder / "performance")
-    if probe_film(performance).audio is None:
-        return None
-    actor = plan.actor
-    return cut_sound(
-        performance,
-        work.folder / "sound.mp4",
-        start_s=shot.performance.start_s,
-        duration_s=float(actor.pts_s_N[-1] - actor.pts_s_N[0]) + 1,
-    )
-
-
-class _FaceCrops:
-    """The film's own crops around the face by frame, and the mask of the face in each."""
-
-    def __init__(self, work: Work, plan: "_Plan") -> None:
-        self._actor = plan.actor
-        folder = work.folder / "crops"
-        folder.mkdir()
-        outputs = {out.key: out for out in commit_of(work, "film", "crop").outputs}
-        self._clips = {
-            clip_id: ClipReader(work.ledger.fetch(outputs[plan.clip_keys[clip_id]], folder))
-            for clip_id in dict.fromkeys(plan.actor.clip_id_N[plan.actor.ok_N].tolist())
-        }
-        self.size_px: int = next(iter(self._clips.values()))[0].shape[0]
-
-    def __getitem__(self, frame: int) -> Rgb:
-        """Return the crop [size, size, 3] of a frame that has a face."""
-        return self._clips[self._actor.clip_id_N[frame]][int(self._actor.clip_frame_N[frame])]
-
-    def mask(self, frame: int) -> NDArray[np.float32]:
-        """Return where the face is in a frame's crop, 0 to 1."""
-        points = transform(self._actor.affine_N33[frame], self._actor.landmarks_NK2[frame])
-        return face_mask(points, self.size_px)
-
-
-def _steady_tone(animator: Animator, plan: _Plan, crops: _FaceCrops) -> Tone:
+def _steady_tone(animator: Animator, plan: ShotPlan, crops: FaceCrops) -> Tone:
     """Return one change of tone for the whole shot: measured per frame it would flicker."""
     frames = np.flatnonzero(plan.render_F)
     some = frames[spread(len(frames), _TONE_FRAMES)]
     faces = animator.animate(plan.exp_FE[some], plan.actor.camera_N25[some])
     tones = [
-        measure_tone(grown(face, crops.size_px), crops[f], crops.mask(f))
+        measure_tone(grown(face, crops.size_px), crops[f], crops.mask(f) * crops.shown(f))
         for f, face in zip(some.tolist(), faces, strict=True)
     ]
     scale, offset = (
@@ -230,7 +193,33 @@ def _steady_tone(animator: Animator, plan: _Plan, crops: _FaceCrops) -> Tone:
     return Tone(tuple(scale.tolist()), tuple(offset.tolist()))
 
 
-def _enlargement(plan: _Plan, crops: _FaceCrops, rendered_px: int) -> float:
+def _enlargement(plan: ShotPlan, crops: FaceCrops, rendered_px: int) -> float:
     """Return film px per rendered px, the largest of the shot."""
     affines = plan.actor.affine_N33[plan.render_F]
     return max(enlargement(affine, crops.size_px, rendered_px) for affine in affines)
+
+
+def _verify(
+    film: Path, delivered: Path, plan: ShotPlan, sound: ShotSound | None, facts: dict[str, JSON]
+) -> str:
+    """Return in what the delivered file departs from what it must be; "" where in nothing.
+
+    Adds `av_offset_s` to the facts, where the sound tells one.
+    """
+    stretch = None if plan.is_whole else plan.stretch
+    wrong = [
+        f"{found.what} {found.delivered} instead of {found.original}"
+        for found in verify_delivery(
+            film, delivered, audio_expected=sound is not None, stretch=stretch
+        )
+    ]
+    if sound and not wrong:
+        heard = measure_sound_shift(
+            delivered, sound.original, reference_start_s=sound.original_start_s
+        )
+        facts["av_offset_s"] = heard.shift_s
+        if heard.shift_s is not None and heard.spread_s is not None:
+            worst_s = abs(heard.shift_s) + heard.spread_s
+            if worst_s > MAX_SOUND_SHIFT_S:
+                wrong.append(f"its sound is up to {1000 * worst_s:.0f} ms out of step")
+    return "; ".join(wrong)

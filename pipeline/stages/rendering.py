@@ -1,6 +1,5 @@
 """What both kinds of shots share: settings, inputs fetched from the ledger, the trained network."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.inference.animator import Animator
+from model.inference.invisible_mark import MarkKey, pattern, with_invisible_mark
+from model.inference.smoothing import SmoothingConfig
+from model.inference.visible_mark import with_visible_mark
+from pipeline.errors import ConfigurationError
 from pipeline.faces.models import FaceModelName, widths_of
 from pipeline.faces.rows import FaceRows, read_faces
+from pipeline.home import e3d_home
+from pipeline.provenance.mark_key import MARK_KEY_FILE, mark_key
 from pipeline.reports.pictures import jpeg, spread, stack, strip
 from pipeline.stage import Work
 from pipeline.stages.training import device
@@ -34,9 +39,12 @@ class RenderConfig:
 
     visible_mark: bool = True
     """Write 'AI-generated' into a corner of every frame."""
+    mark_key: str | None = None
+    """Name of the key of the invisible mark, which every worker must have; None leaves it off."""
     seed: int = 0
-    """Draws among equally good source frames."""
+    """Draws the source frame, where it is drawn."""
     source: SourceFrameConfig = field(default_factory=SourceFrameConfig)
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     batch: int = 8
     """Frames in one pass of the network; the last digits of a frame depend on it."""
@@ -69,8 +77,36 @@ class Animators:
         return self._animator
 
 
-def faces_of(work: Work, film: str) -> tuple[dict[str, str], FaceRows]:
-    """Return the leading person of one of the shot's films ("film" or "performance").
+class Marks:
+    """The marks of delivered frames: an invisible one in what is generated, then a visible one."""
+
+    def __init__(self, config: RenderConfig) -> None:
+        """Raise ConfigurationError where this machine has not the key that the job is to use."""
+        self._visible = config.visible_mark
+        self._key: MarkKey | None = None
+        self._pattern_HW = np.zeros((0, 0), np.float32)
+        if config.mark_key is not None:
+            self._key = mark_key(e3d_home())
+            if self._key.name != config.mark_key:
+                raise ConfigurationError(
+                    f"the job marks films with key {config.mark_key}, and this machine has key "
+                    f"{self._key.name}: give every machine that renders the same {MARK_KEY_FILE}"
+                )
+
+    def on(self, frame_HWC: Rgb, where_HW: NDArray[np.float32] | None, number: int) -> Rgb:
+        """Return frame `number` of a delivered film with its marks.
+
+        where_HW says how far each pixel is generated, 0 to 1; None where nothing is.
+        """
+        if self._key is not None and where_HW is not None:
+            if self._pattern_HW.shape != where_HW.shape:
+                self._pattern_HW = pattern(self._key, *where_HW.shape)
+            frame_HWC = with_invisible_mark(frame_HWC, self._pattern_HW, where_HW, number)
+        return with_visible_mark(frame_HWC) if self._visible else frame_HWC
+
+
+def faces_of(work: Work, film: str, person: int | None = None) -> tuple[dict[str, str], FaceRows]:
+    """Return a person of one of the shot's films ("film" or "performance"), by default the leading.
 
     Store keys of the clips by clip id, and a row for each frame of the film.
     """
@@ -80,7 +116,7 @@ def faces_of(work: Work, film: str) -> tuple[dict[str, str], FaceRows]:
     widths = widths_of(FaceModelName(str(work.item.places["face_model"])))
     clips, rows = read_faces(work.ledger, commit, widths, folder)
     keys = {clip["clip_id"]: clip["clip_key"] for clip in clips if clip["clip_key"]}
-    return keys, rows.of_person(rows.leading_person())
+    return keys, rows.of_person(rows.leading_person() if person is None else person)
 
 
 def commit_of(work: Work, film: str, stage: str) -> Commit:
@@ -119,8 +155,3 @@ def grown(frame: Rgb, size_px: int) -> Rgb:
         return frame
     kernel = cv2.INTER_AREA if frame.shape[0] > size_px else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(frame, (size_px, size_px), interpolation=kernel), np.uint8)
-
-
-def differences_as_text(differences: Sequence[Any]) -> str:
-    """Return what a delivered file lacks, in one sentence."""
-    return "; ".join(f"{d.what} {d.delivered} instead of {d.original}" for d in differences)

@@ -20,13 +20,12 @@ from pipeline.evaluation.view_tables import (
     shifted_coefficients,
 )
 from pipeline.faces.cast import PersonFaces, cast_faces
-from pipeline.reports.frame_sample import face_openings
 from pipeline.stage import Outcome, Resources, Result, Stage, Work
 from pipeline.stages.judged import judged_dataset, judged_network
 from pipeline.stages.training import device
 from preprocess.face3d.cameras import CameraMode
 from preprocess.media.clips import ClipReader
-from preprocess.source_frame import SourceFrameConfig, choose_source_frame
+from preprocess.source_frame import SourceFrameConfig, find_source_frame
 from storage.identity import JSON, plain
 
 LEGEND = "views.json"
@@ -64,7 +63,7 @@ class Views(Stage):
     """Weights and a dataset in; edited expressions, other cameras and depth as pictures out."""
 
     name = "views"
-    version = 1
+    version = 2
     unit = "views"
     libraries = ("torch", "decord", "opencv-python")
 
@@ -169,10 +168,14 @@ def choose_sources(persons: Sequence[PersonFaces], config: ViewsConfig) -> list[
 
 def _calm_row(person: PersonFaces, config: ViewsConfig) -> int:
     rows = person.rows
-    mouth_N = np.array([face_openings(points_K2)[0] for points_K2 in rows.landmarks_NK2])
-    calm = np.flatnonzero(mouth_N <= np.median(mouth_N))
-    angles_N3, sharpness_N = rows.angles_N3[calm], rows.sharpness_N[calm]
-    return int(calm[choose_source_frame(angles_N3, sharpness_N, config.source, config.seed)])
+    chosen = find_source_frame(
+        rows.angles_N3,
+        rows.sharpness_N,
+        config.source,
+        config.seed,
+        landmarks_TK2=rows.landmarks_NK2,
+    )
+    return chosen.index
 
 
 def _portrait(work: Work, network: Export3D, source: Source, folder: Path) -> Portrait:

@@ -32,8 +32,8 @@ _COPIED_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac"})
 _RGB_MATRIX = 0
 _MIN_MUX_S = 120.0
 _LONGEST_LAST_FRAME_S = Fraction(1)
-# Clock of mp4's edit lists. The muxer's own, 1000, would move sound by up to a millisecond.
-_MOVIE_TIMESCALE = 90000
+MOVIE_TIMESCALE = 90000
+"""Clock of mp4's edit lists. The muxer's own, 1000, would move sound by up to a millisecond."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ def write_film(
     pts: Sequence[int],
     audio_from: Path | None,
     settings: DeliverySettings | None = None,
+    end_pts: int | None = None,
 ) -> None:
     """Write an mp4 (H.264, index first) that takes the original's place, frame for frame.
 
@@ -68,7 +69,8 @@ def write_film(
     the matrix and range that the pixels are computed with. 8 bits; no HDR mastering data.
     audio_from: film or sound file whose first audio stream is muxed, copied where mp4 can hold it,
     cut to the film's time. It keeps its time relative to its own first picture; in a file that is
-    sound alone zero stands for that picture. None gives a silent film.
+    sound alone zero stands for that picture. None gives a silent film. end_pts: where the last
+    picture ends, where that is known; None takes end_of_pictures.
 
     Same input, same bytes. The file appears when it is complete, or not at all. Raises ValueError
     when there are not exactly as many frames as pts, UnusableFilm when audio_from has no audio,
@@ -78,7 +80,7 @@ def write_film(
     video_at_s = _lead_s(original)
     # The sound comes first: where it is unusable, nothing is rendered in vain.
     sound = None if audio_from is None else _sound(audio_from, video_at_s, settings)
-    duration_pts = _duration_pts(original, pts)
+    duration_pts = (end_of_pictures(original, pts) if end_pts is None else end_pts) - pts[0]
     duration_s = float(duration_pts * original.time_base)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".deliver-") as folder:
         silent, muxed = Path(folder, "silent.mp4"), Path(folder, "muxed.mp4")
@@ -191,7 +193,7 @@ def _mux(
         **options,
         **{"c:v": "copy"},
         video_track_timescale=timescale,
-        movie_timescale=_MOVIE_TIMESCALE,
+        movie_timescale=MOVIE_TIMESCALE,
         movflags="+faststart",
         fflags="+bitexact",
         avoid_negative_ts="disabled",
@@ -208,8 +210,8 @@ def _lead_s(original: FilmInfo) -> float:
     return 0.0 if original.audio is None else max(0.0, original.start_s - original.audio.start_s)
 
 
-def _duration_pts(original: FilmInfo, pts: Sequence[int]) -> int:
-    """From the first picture to the end of the last one, in units of the original's time base.
+def end_of_pictures(original: FilmInfo, pts: Sequence[int]) -> int:
+    """Where the last of a film's pictures ends, in units of the film's time base.
 
     The last frame lasts one frame interval, unless the declared duration clearly says otherwise (a
     still held at the end); smaller departures are rounding in the original's header.
@@ -222,7 +224,7 @@ def _duration_pts(original: FilmInfo, pts: Sequence[int]) -> int:
         longest = max(round(_LONGEST_LAST_FRAME_S / original.time_base), 2 * interval)
         if interval / 2 < abs(declared - interval) and 0 < declared <= longest:
             last = declared
-    return pts[-1] - pts[0] + last
+    return pts[-1] + last
 
 
 def _seconds(value_s: float) -> str:

@@ -11,6 +11,7 @@ from insightface.utils.face_align import arcface_dst
 from preprocess.crop import Array, warp_crop
 from preprocess.landmarks.backend import Points, Rgb
 from preprocess.onnx_session import open_session
+from preprocess.people.alignment import similarity
 
 Embedding = npt.NDArray[np.float32]
 _UNITS_PX = (112, 128)  # the package's templates are for whole multiples of these
@@ -42,7 +43,7 @@ class FaceEmbedder:
         """
         network = self._network
         side_px = network.input_size[0]
-        face = warp_crop(rgb, _alignment(points5_px, side_px), side_px)
+        face = warp_crop(rgb, similarity(points5_px, _template(side_px)), side_px)
         feature = np.asarray(network.get_feat(face[..., ::-1]), np.float32).ravel()
         unit: Embedding = feature / max(float(np.linalg.norm(feature)), 1e-12)
         return unit.astype(np.float32)
@@ -66,25 +67,6 @@ class FaceEmbedder:
                 "112 or 128 px, or a multiple, to one vector"
             )
         return ArcFaceONNX(str(self._onnx_file), session)
-
-
-def _alignment(points5_px: Points, side_px: int) -> Array:
-    """Affine [3,3] from the picture to the aligned face: the similarity nearest to the template.
-
-    Points as complex numbers, a similarity is a product and a sum, and least squares a quotient.
-    """
-    if not np.isfinite(points5_px).all():
-        raise ValueError("the five points of a face are not finite numbers")
-    from_5, to_5 = (x + 1j * y for x, y in (points5_px.T, _template(side_px).T))
-    spread_5 = from_5 - from_5.mean()
-    size = float(np.sum(np.abs(spread_5) ** 2))
-    turn = np.sum(spread_5.conj() * to_5) / max(size, 1e-12)
-    if not abs(turn) > 0:
-        raise ValueError("the five points do not lie as those of a face: no alignment fits them")
-    shift = to_5.mean() - turn * from_5.mean()
-    return np.array(
-        [[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag], [0, 0, 1]]
-    )
 
 
 def _template(side_px: int) -> Array:

@@ -87,14 +87,6 @@ ELSEWHERE: dict[str, Callable[[str], None]] = {
     ),
     "e3d train --store e3d-store --dataset actors --recipe export3d_256 --run paper --workers 8 "
     "--gpus 1": by_parsing,
-    # The network for identities comes from outside PyPI, and rendering does not sign yet.
-    'e3d consent add --id actor-2099 --name "The Actor" --use dubbing --use portrait '
-    "--until 2099-12-31 --picture portrait.png --store e3d-store": by_parsing,
-    "e3d consent list --store e3d-store": by_parsing,
-    'e3d consent add --id extra --name "An Extra" --use portrait --until 2099-12-31 '
-    "--picture portrait.png --store e3d-store": by_parsing,
-    'e3d consent revoke extra --why "asked for it" --store e3d-store': by_parsing,
-    "e3d verify e3d-store/deliver/reel-7/shot-010.mp4 --store e3d-store": by_parsing,
     # A worker has no end; the deployments themselves are made in this test.
     "prefect worker start --pool e3d": by_its_help,
     # A cluster would be left behind.
@@ -137,6 +129,7 @@ def desk(
     short_woman: Path,
     portrait_png: Path,
     landmarker_task: Path,
+    dlib_resnet: Path,
 ) -> Iterator[Desk]:
     """A folder as the README asks for, and `e3d ui`, whose server all commands share."""
     try:

@@ -12,7 +12,7 @@ from flows.cli.main import app
 from model.export3d.describe import describe
 from pipeline.provenance.consent import RefusalReason
 from pipeline.recipes import ABLATIONS, PREPROCESS, TRAIN
-from pipeline.rendering.job_file import FilmShot, Job, Performance, Policy, PortraitShot
+from pipeline.rendering.job import FilmShot, Job, Performance, Policy, PortraitShot
 from preprocess.media.errors import FilmReason
 from preprocess.outcomes import FrameOutcome
 from preprocess.people.spans import SpanReason

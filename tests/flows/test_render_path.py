@@ -1,6 +1,8 @@
-"""Shots in, delivered films out: every frame accounted for, the film's form kept, faults named."""
+"""Shots in, signed films out: frames accounted for, the form kept, consents asked, faults named."""
 
+import datetime
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +10,25 @@ import av
 import cv2
 import numpy as np
 import pytest
-from small_dataset import decode, write_film
+import yaml
+from small_dataset import NAME, decode, write_film
 
 from flows.render import render_film
 from flows.server import PrefectServer
+from flows.train import train_network
+from pipeline.home import e3d_home
+from pipeline.provenance.consent import Use
+from pipeline.provenance.consent_registry import revoke_consent
+from pipeline.provenance.mark_key import mark_key
+from pipeline.provenance.verify import C2PA, INVISIBLE, VISIBLE, Verdict, find_mark, verify_film
 from preprocess.media.verify import verify_delivery
+from storage.ledger import Ledger
 from storage.schemas import renders_schema
+from storage.store import open_store
 from storage.tables import read_table
-from tests.flows.conftest import RUN, TrainedRun
+from tests.flows.command import Ended
+from tests.flows.conftest import RUN, TRAIN_RECIPE, TrainedRun
+from tests.flows.consents import RENDER_RECIPE, agree
 from tests.flows.report_page import pictures_of
 
 GREY_FRAMES = 10
@@ -27,10 +40,18 @@ def _server(prefect_api: PrefectServer) -> None:
 
 
 @pytest.fixture(scope="module")
-def store(trained: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the store with the tiny network, for renders alone."""
-    copy = tmp_path_factory.mktemp("render") / "store"
-    shutil.copytree(trained.store, copy)
+def store(
+    trained: TrainedRun,
+    short_man: Path,
+    portrait_png: Path,
+    dlib_resnet: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A copy of the store with the tiny network, and the consents of the two who are shown."""
+    folder = tmp_path_factory.mktemp("render")
+    copy = Path(shutil.copytree(trained.store, folder / "store"))
+    agree(copy, "man", short_man)
+    agree(copy, "astronaut", portrait_png)
     return copy
 
 
@@ -46,11 +67,12 @@ def gap_film(short_man: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def film_shot(film: Path, performance: Path, **more: Any) -> dict[str, Any]:
     video = {"video": str(performance)}
-    return {"mode": "film", "id": "dub", "film": str(film), "performance": video, **more}
+    shot = {"mode": "film", "id": "dub", "film": str(film), "performance": video, "consent": "man"}
+    return {**shot, **more}
 
 
 def render(store: Path, *shots: dict[str, Any], **more: Any) -> dict[str, Any]:
-    job = {"job": "job", "run": RUN, "recipe": "dubbing_demo", "visible_mark": False}
+    job = {"job": "job", "run": RUN, "recipe": RENDER_RECIPE, "visible_mark": False}
     job |= {"shots": list(shots), **more}
     return render_film(job=job, store=str(store), ray_address="none")
 
@@ -62,6 +84,7 @@ def test_a_dub_takes_the_films_place_and_touches_the_face_alone(
         "mode": "portrait",
         "id": "moving",
         "portrait": str(portrait_png),
+        "consent": "astronaut",
         "performance": {"video": str(short_woman)},
         "duration_s": 0.5,
     }
@@ -131,6 +154,7 @@ def test_a_shot_that_fails_leaves_the_others_delivered(
     cv2.imwrite(str(nobody), np.full((256, 256, 3), 90, np.uint8))
     video = {"video": str(short_woman)}
     faceless = {"mode": "portrait", "id": "nobody", "portrait": str(nobody), "performance": video}
+    faceless["consent"] = "astronaut"
     shots = render(store, faceless, film_shot(short_man, short_woman))["shots"]
     assert [(shot["outcome"], shot["reason"]) for shot in shots] == [
         ("failed", "no_face"),
@@ -143,3 +167,137 @@ def test_the_mark_is_there_by_default(store: Path, short_man: Path, short_woman:
     before, after = decode(short_man)[0], decode(store / shot["key"])[0]
     corner = np.s_[-20:, :40]
     assert after[corner].mean() < before[corner].mean() * 0.7
+
+
+def test_a_delivered_film_proves_what_it_is(
+    store: Path, short_man: Path, short_woman: Path, tmp_path: Path
+) -> None:
+    (shot,) = render(store, film_shot(short_man, short_woman), visible_mark=True)["shots"]
+    delivered = store / shot["key"]
+    verified = verify_film(delivered, mark_key(e3d_home()))
+    assert verified.holds, verified.checks
+    claim = verified.manifest.claim
+    assert claim is not None
+    assert (claim.consent, claim.shot, claim.weights_key) == ("man", "dub", shot["checkpoint_key"])
+    assert [claim.still_sha256, claim.performance_sha256] == shot["sources"]
+    assert verified.manifest.manifest_id == shot["manifest"]
+
+    data = bytearray(delivered.read_bytes())
+    data[data.index(b"mdat") + len(data) // 3] ^= 1
+    flipped = tmp_path / "flipped.mp4"
+    flipped.write_bytes(data)
+    broken = verify_film(flipped, mark_key(e3d_home()))
+    assert broken.checks[C2PA].verdict is Verdict.FAILS
+
+
+def test_marks_can_be_left_off(store: Path, short_man: Path, short_woman: Path) -> None:
+    shot = film_shot(short_man, short_woman)
+    (row,) = render(store, shot, invisible_mark=False)["shots"]
+    checks = verify_film(store / row["key"], mark_key(e3d_home())).checks
+    assert {checks[mark].verdict for mark in (INVISIBLE, VISIBLE)} == {Verdict.LEFT_OFF}
+    assert not find_mark(store / row["key"], mark_key(e3d_home())).marked
+
+
+@pytest.mark.parametrize(
+    ("consent", "reason"),
+    [
+        (None, "no_consent"),
+        ("nobody", "no_consent"),
+        ("expired", "expired_consent"),
+        ("portraits", "use_not_allowed"),
+        ("astronaut", "other_person"),
+    ],
+)
+def test_a_shot_without_a_fitting_consent_is_refused(
+    store: Path,
+    short_man: Path,
+    short_woman: Path,
+    tmp_path: Path,
+    e3d_here: Callable[..., Ended],
+    consent: str | None,
+    reason: str,
+) -> None:
+    own = Path(shutil.copytree(store, tmp_path / "store"))
+    if consent == "expired":
+        until = datetime.date(2020, 6, 30)
+        agree(own, consent, short_man, until=until)
+    if consent == "portraits":
+        agree(own, consent, short_man, uses=(Use.PORTRAIT,))
+    shutil.rmtree(own / "deliver", ignore_errors=True)
+    rendered = Ledger(open_store(str(own))).committed("render-film")
+    shots = [film_shot(short_man, short_woman, consent=consent)]
+    job = {"job": "refused", "run": RUN, "recipe": RENDER_RECIPE, "seed": 7}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump({**job, "shots": shots}))
+    ended = e3d_here("render", tmp_path / "job.yaml", "--store", own, "--ray", "none", "--json")
+    (row,) = ended.result["shots"]
+    assert (row["outcome"], row["reason"], row["key"]) == ("failed", reason, None)
+    assert row["frames_rendered"] == 0
+    assert ended.code == 3
+    assert Ledger(open_store(str(own))).committed("render-film") == rendered
+    assert sorted(path.name for path in (own / "deliver/refused").iterdir()) == [
+        "renders.parquet",
+        "report.html",
+    ]
+    assert reason in (own / "deliver/refused/report.html").read_text("utf-8")
+
+
+def test_what_was_allowed_once_is_not_delivered_after_a_revocation(
+    store: Path, short_man: Path, short_woman: Path, tmp_path: Path
+) -> None:
+    own = Path(shutil.copytree(store, tmp_path / "store"))
+    shot = film_shot(short_man, short_woman)
+    assert render(own, shot)["shots"][0]["outcome"] == "ok"
+    ledger, now = Ledger(open_store(str(own))), datetime.datetime.now(datetime.UTC)
+    revoke_consent(ledger, "man", why="asked for it", by="tests", now=now)
+    (row,) = render(own, shot)["shots"]
+    assert (row["outcome"], row["reason"], row["key"]) == ("failed", "revoked_consent", None)
+
+
+def test_a_dry_run_computes_nothing(
+    store: Path, short_man: Path, short_woman: Path, tmp_path: Path, e3d_here: Callable[..., Ended]
+) -> None:
+    own = Path(shutil.copytree(store, tmp_path / "store"))
+    render(own, film_shot(short_man, short_woman))
+    unseen = write_film(decode(short_man)[5:15], tmp_path / "unseen.mp4")
+    shots = [
+        film_shot(short_man, short_woman, id="known"),
+        film_shot(unseen, short_woman, id="unseen"),
+        film_shot(tmp_path / "absent.mp4", short_woman, id="absent"),
+        film_shot(short_man, short_woman, id="refused", consent=None),
+    ]
+    job = {"job": "foretold", "run": RUN, "recipe": RENDER_RECIPE, "shots": shots}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+    before = {path: path.stat().st_mtime_ns for path in own.rglob("*")}
+    ended = e3d_here("render", tmp_path / "job.yaml", "--store", own, "--dry-run", "--json")
+    assert ended.code == 0
+    states = {shot["shot_id"]: shot["state"] for shot in ended.result["shots"]}
+    assert states == {
+        "known": "prepared",
+        "unseen": "open",
+        "absent": "unreadable",
+        "refused": "refused",
+    }
+    assert (ended.result["films"], ended.result["films_to_prepare"]) == (4, 1)
+    assert {path: path.stat().st_mtime_ns for path in own.rglob("*")} == before
+
+
+def test_retry_does_what_was_not_ok_with_the_same_weights(
+    store: Path, short_man: Path, short_woman: Path, tmp_path: Path, e3d_here: Callable[..., Ended]
+) -> None:
+    own = Path(shutil.copytree(store, tmp_path / "store"))
+    late = film_shot(short_man, short_woman, id="late", consent="man-later")
+    late["performance"]["start_s"] = 0.2
+    first = render(own, film_shot(short_man, short_woman), late)["shots"]
+    assert [shot["outcome"] for shot in first] == ["ok", "failed"]
+    delivered = (own / first[0]["key"]).stat()
+    agree(own, "man-later", short_man)
+    train_network(str(own), NAME, TRAIN_RECIPE, RUN, steps=1, ray_address="none")  # newer weights
+    ended = e3d_here("retry", "job", "--store", own, "--ray", "none", "--json")
+    assert ended.code == 0, ended.err
+    again = ended.result["shots"]
+    assert [shot["outcome"] for shot in again] == ["ok", "ok"]
+    assert again[0]["sha256"] == first[0]["sha256"]
+    assert (own / again[0]["key"]).stat().st_mtime_ns == delivered.st_mtime_ns
+    assert {shot["checkpoint_key"] for shot in again} == {first[0]["checkpoint_key"]}
+    nothing = e3d_here("retry", "absent", "--store", own, "--ray", "none")
+    assert (nothing.code, nothing.sentence[:26]) == (2, "there is no job 'absent' i")

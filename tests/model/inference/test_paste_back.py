@@ -9,8 +9,11 @@ from model.inference.paste_back import (
     apply_tone,
     enlargement,
     face_mask,
+    mask_on_film,
     measure_tone,
     paste,
+    paste_with_mask,
+    shown_by_film,
 )
 
 CROP_PX = 96
@@ -139,6 +142,78 @@ def test_tone_is_matched_to_the_film():
     before = np.abs(rendered[face].astype(int) - original[face]).mean()
     after = np.abs(matched[face].astype(int) - original[face]).mean()
     assert after < before / 3
+
+
+def test_on_the_band_mean_and_spread_become_the_films():
+    original = (_crop(_film(), _affine(100, 60, 40)) // 2 + 64).astype(np.uint8)
+    rendered = (original * 0.7 + 25).astype(np.uint8)
+    mask = face_mask(_circle(), CROP_PX)
+    # Inside and outside of the band the pictures may differ as they like.
+    rendered[mask == 1], rendered[mask == 0] = [10, 200, 30], [250, 0, 0]
+    matched = apply_tone(rendered, measure_tone(rendered, original, mask))
+    band = (mask > 0) & (mask < 1)
+    got, wanted = (
+        cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)[band]
+        for image in (matched, original)
+    )
+    np.testing.assert_allclose(got.mean(axis=0), wanted.mean(axis=0), atol=0.3)
+    np.testing.assert_allclose(got.std(axis=0), wanted.std(axis=0), rtol=0.05)
+
+
+def test_black_beyond_the_film_does_not_darken_the_tone():
+    film, affine = np.full((180, 240, 3), 160, np.uint8), _affine(100, -50, 40)
+    original, grey = _crop(film, affine), np.full((CROP_PX, CROP_PX, 3), 160, np.uint8)
+    mask = face_mask(_circle(), CROP_PX)
+    shown = shown_by_film(affine, CROP_PX, film.shape[:2])
+    assert (original[shown] == 160).all()
+    assert measure_tone(grey, original, mask).offset[0] < -5
+    assert measure_tone(grey, original, mask * shown).offset[0] == pytest.approx(0, abs=0.01)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    side=st.floats(70, 130), left=st.floats(-60, 200), top=st.floats(-60, 150),
+    turn=st.floats(-0.3, 0.3),
+)  # fmt: skip
+def test_only_what_lies_well_within_the_film_is_shown_by_it(side, left, top, turn):
+    affine = _affine(side, left, top, turn)
+    seen = _crop(np.full((180, 240, 3), 255, np.uint8), affine)[..., 0]
+    shown = shown_by_film(affine, CROP_PX, (180, 240))
+    assert (seen[shown] == 255).all()
+    # What is withheld is a rim of two pixels of film, three of the crop.
+    rim = cv2.erode((seen == 255).astype(np.uint8), np.ones((9, 9), np.uint8), borderValue=0)
+    assert shown[rim > 0].all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    side=st.floats(40, 200), left=st.floats(-150, 250), top=st.floats(-150, 190),
+    turn=st.floats(-0.3, 0.3),
+)  # fmt: skip
+def test_the_mask_on_the_film_is_what_paste_blends_with(side, left, top, turn):
+    film, affine = _film() // 2, _affine(side, left, top, turn)
+    mask = face_mask(_circle(), CROP_PX)
+    white = np.full((CROP_PX, CROP_PX, 3), 255, np.uint8)
+    pasted, weight = paste_with_mask(film, white, affine, mask)
+    assert np.array_equal(pasted, paste(film, white, affine, mask))
+    assert np.array_equal(weight, mask_on_film(mask, affine, film.shape[:2]))
+    assert (weight.shape, weight.dtype) == (film.shape[:2], np.float32)
+    assert np.array_equal(pasted[weight == 0], film[weight == 0])
+    blended = film + weight[..., None].astype(np.float64) * (255.0 - film)
+    assert np.abs(pasted - blended).max() <= 0.501
+
+
+def test_the_mask_on_the_film_is_the_mask_at_the_films_pixels():
+    mask, affine = face_mask(_circle(), CROP_PX), _affine(120, 60, 40)
+    weight = mask_on_film(mask, affine, (180, 240))
+    y, x = np.mgrid[:180, :240] + 0.5
+    # The ramp of the circle's own mask, in closed form, seen where the film's pixels fall.
+    radius = np.hypot((x - 60) * 0.8 - 48, (y - 40) * 0.8 - 48)
+    ramp = np.clip((30 - radius) / (0.08 * np.sqrt(np.pi) * 30), 0, 1)
+    assert np.abs(weight - ramp * ramp * (3 - 2 * ramp)).max() < 0.06
+    same = mask_on_film(mask, np.eye(3), (CROP_PX, CROP_PX))
+    assert np.array_equal(same, mask)
+    assert not mask_on_film(mask, _affine(100, 900, 900), (180, 240)).any()
 
 
 def test_tone_without_a_band_is_neutral_and_changes_no_bit():

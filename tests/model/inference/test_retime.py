@@ -1,10 +1,11 @@
 """Expressions at other times: exact at the nodes, straight between, unknown in gaps and outside."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.inference.retime import retime_expression
+from model.inference.retime import nearest_frames, retime_expression
 
 PTS_S = np.array([0.0, 0.04, 0.08, 1.0, 1.04])
 EXP = np.arange(10, dtype=np.float32).reshape(5, 2)
@@ -41,3 +42,29 @@ def test_a_straight_line_stays_one(times: list[float]) -> None:
     )
     assert known.all()
     np.testing.assert_allclose(exp[:, 1], 2 * np.array(sorted(times)), atol=1e-5)
+
+
+def test_shots_are_not_mixed_at_a_cut() -> None:
+    shots = np.array(["a", "a", "b", "c", "c"])
+    at_s = np.array([0.02, 0.05, 0.06, 0.07, 0.08])
+    exp, known = retime_expression(PTS_S, EXP, at_s, segment_T=shots)
+    assert known.all()
+    np.testing.assert_allclose(exp[:, 0], [1, 2, 2, 4, 4], atol=1e-5)
+    assert shots[nearest_frames(PTS_S, at_s)].tolist() == ["a", "a", "a", "b", "b"]
+
+
+def test_the_nearest_frame_is_found_also_outside_and_in_gaps() -> None:
+    at_s = np.array([-1.0, 0.0, 0.019, 0.5, 0.6, 2.0])
+    assert nearest_frames(PTS_S, at_s).tolist() == [0, 0, 0, 2, 3, 4]
+    with pytest.raises(ValueError, match="no frame"):
+        nearest_frames(np.zeros(0), at_s)
+
+
+@given(st.lists(st.floats(-1, 2), min_size=1, max_size=20))
+def test_no_frame_is_nearer_than_the_nearest(times: list[float]) -> None:
+    at_s = np.array(times)
+    away_s = np.abs(PTS_S - at_s[:, None])
+    found = nearest_frames(PTS_S, at_s)
+    np.testing.assert_allclose(
+        away_s[np.arange(len(at_s)), found], away_s.min(axis=1), rtol=0, atol=1e-12
+    )

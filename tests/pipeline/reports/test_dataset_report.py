@@ -21,7 +21,6 @@ from pipeline.reports.clip_frames import choose
 from pipeline.reports.contact_sheet import COLOURS, clip_picture
 from pipeline.reports.coverage import limits_of
 from pipeline.reports.dataset import dataset_report, survey_report
-from pipeline.reports.frame_sample import face_openings
 from pipeline.reports.page import Picture, Section
 from storage.store import StoreError
 from tests.flows.report_page import pictures_of
@@ -267,27 +266,3 @@ def test_chosen_frames_have_both_kinds(is_rejected: list[bool]) -> None:
     assert {is_rejected[t] for t in chosen} == set(is_rejected)
     if len(set(is_rejected)) == 1:
         assert len(chosen) == min(8, len(is_rejected))
-
-
-@given(
-    mouth=st.floats(0, 80), eyes=st.floats(0, 20), zoom=st.floats(0.1, 10), turn=st.floats(-3, 3)
-)
-def test_openings_are_the_same_at_every_size_and_turn(
-    mouth: float, eyes: float, zoom: float, turn: float
-) -> None:
-    points = np.zeros((68, 2))
-    for first, x in ((36, -50.0), (42, 50.0)):
-        points[first : first + 6] = [
-            [x - 10, 0],
-            *([x + step, -eyes / 2] for step in (-4, 4)),
-            [x + 10, 0],
-            *([x + step, eyes / 2] for step in (4, -4)),
-        ]
-    points[62], points[66] = (0, 70), (0, 70 + mouth)
-    matrix = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    found = face_openings((points @ matrix.T + 300).ravel())
-    assert found == pytest.approx((mouth / 100, eyes / 100), abs=1e-6)
-
-
-def test_openings_of_five_points_are_not_known() -> None:
-    assert np.isnan(face_openings(None)).all()

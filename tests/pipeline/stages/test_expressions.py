@@ -11,7 +11,6 @@ import pytest
 from model.evaluation.expressions import linear_probe
 from pipeline import dataset as datasets
 from pipeline.faces.cast import cast_faces
-from pipeline.reports.frame_sample import face_openings
 from pipeline.stage import StageSpec
 from pipeline.stages.expressions import (
     BETA,
@@ -22,6 +21,7 @@ from pipeline.stages.expressions import (
     Expressions,
     ExpressionsConfig,
 )
+from preprocess.landmarks.openings import face_openings
 from tests.pipeline.stages.judged import Judged, add_weights, contents, judge, ledger_of, run
 
 CONFIG = ExpressionsConfig(neighbours=3, apart_s=0.2)
@@ -69,7 +69,7 @@ def test_the_mouth_is_that_of_the_landmarks(judged: Judged, numbers: dict[str, A
     rows = [person.rows for person in persons]
     score = linear_probe(
         np.concatenate([own.expression_NE for own in rows]).astype(float),
-        np.array([face_openings(p)[0] for own in rows for p in own.landmarks_NK2]),
+        np.concatenate([face_openings(own.landmarks_NK2)[0] for own in rows]),
         np.repeat([0, 1], [len(own) for own in rows]),
         np.concatenate([own.clip_id_N for own in rows]),
     )

@@ -15,6 +15,8 @@ import av
 import numpy as np
 import pytest
 
+from preprocess.media.decode import decode_film
+
 ROWS, COLUMNS = 2, 6
 
 
@@ -55,10 +57,14 @@ def _make_film(
     sar: Fraction | None = None,
     tags: tuple[int, int, int, int] = (0, 2, 2, 2),
     audio: tuple[str, float, float] | None = None,
+    wave: np.ndarray | None = None,
     x264_params: str = "",
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Write a film of len(pts) pictures. audio: codec, start in s, duration in s of a tone."""
+    """Write a film of len(pts) pictures. audio: codec, start in s, duration in s of a tone.
+
+    wave: what sounds in place of the tone, from -1 to 1 at 44100 Hz.
+    """
     first = pictures(0)
     with av.open(str(path), "w", format=container, options=options or {}) as output:
         nominal = rate or Fraction(1 / (time_base * (pts[1] - pts[0] if len(pts) > 1 else 1)))
@@ -68,6 +74,9 @@ def _make_film(
         if codec == "libx264":
             stream.options = {"preset": "ultrafast", "crf": "18", "bf": str(b_frames), "g": "12"}
             stream.options |= {"x264-params": x264_params} if x264_params else {}
+        if codec == "libx265":
+            params = f"log-level=error:keyint=12:open-gop=0:bframes={b_frames}"
+            stream.options = {"preset": "ultrafast", "x265-params": params}
         context = stream.codec_context
         context.time_base, context.thread_count = time_base, 1
         context.color_range, context.color_primaries, context.color_trc, context.colorspace = tags
@@ -86,23 +95,59 @@ def _make_film(
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
         if audio and sound is not None:
-            for frame in _tone(audio[1], audio[2]):
+            tone = _tone(audio[2]) if wave is None else wave
+            for frame in _sound_frames(audio[1], tone):
                 output.mux(sound.encode(frame))
             output.mux(sound.encode(None))
     return path
 
 
-def _tone(start_s: float, duration_s: float) -> list[Any]:
+def _tone(duration_s: float) -> np.ndarray:
+    return 8000 / 32768 * np.sin(2 * np.pi * 440 * np.arange(round(duration_s * 44100)) / 44100)
+
+
+def _sound_frames(start_s: float, wave: np.ndarray) -> list[Any]:
     frames = []
-    samples = round(duration_s * 44100)
-    for first in range(0, samples, 1024):
-        t = np.arange(first, min(first + 1024, samples)) / 44100
-        wave = (8000 * np.sin(2 * np.pi * 440 * t)).astype(np.int16)[None]
-        frame = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
+    samples = np.trunc(wave * 32768).astype(np.int16)
+    for first in range(0, len(samples), 1024):
+        frame = av.AudioFrame.from_ndarray(
+            samples[None, first : first + 1024], format="s16", layout="mono"
+        )
         frame.sample_rate, frame.pts = 44100, first + round(start_s * 44100)
         frame.time_base = Fraction(1, 44100)
         frames.append(frame)
     return frames
+
+
+def _beep(at_s: float, duration_s: float = 3.0) -> np.ndarray:
+    """60 ms of 1 kHz that set in at at_s, silence around."""
+    t_s = np.arange(round(duration_s * 44100)) / 44100
+    sounding = (t_s >= at_s) & (t_s < at_s + 0.06)
+    return np.where(sounding, 0.5 * np.sin(2 * np.pi * 1000 * (t_s - at_s)), 0.0)
+
+
+def _onset_s(path: Path) -> float:
+    """Time on the file's clock at which its decoded sound first becomes loud.
+
+    An independent measurement for sync.py: another resampler and no correlation.
+    """
+    with av.open(str(path)) as container:
+        resampler = av.AudioResampler("s16", "mono", 44100)
+        for frame in container.decode(audio=0):
+            for part in resampler.resample(frame):
+                loud = np.flatnonzero(np.abs(part.to_ndarray().ravel().astype(int)) > 6000)
+                if len(loud):
+                    return float(part.pts * part.time_base) + loud[0] / 44100
+    raise AssertionError("nothing is loud")
+
+
+def _flash_of(path: Path) -> tuple[int, float]:
+    """(index, time in s) of the brightest frame."""
+    bright = [
+        (float(frame.rgb.mean()), i, frame.pts_s) for i, frame in enumerate(decode_film(path))
+    ]
+    _, index, time_s = max(bright)
+    return index, time_s
 
 
 @pytest.fixture(scope="session")
@@ -118,6 +163,21 @@ def read_index() -> Callable[[np.ndarray], int]:
 @pytest.fixture(scope="session")
 def make_film() -> Callable[..., Path]:
     return _make_film
+
+
+@pytest.fixture(scope="session")
+def beep() -> Callable[..., np.ndarray]:
+    return _beep
+
+
+@pytest.fixture(scope="session")
+def onset_s() -> Callable[..., float]:
+    return _onset_s
+
+
+@pytest.fixture(scope="session")
+def flash_of() -> Callable[..., tuple[int, float]]:
+    return _flash_of
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ import av
 import numpy as np
 import pytest
 
+from preprocess.media import sound
 from preprocess.media.decode import decode_film, frame_times
 from preprocess.media.deliver import DeliverySettings, write_film
 from preprocess.media.errors import FilmReason, UnusableFilm
 from preprocess.media.probe import probe_audio, probe_film
 from preprocess.media.sound import cut_sound
+from preprocess.media.sync import measure_sound_shift
 
 CFR = list(range(60))
 
@@ -73,6 +75,31 @@ def test_same_input_gives_the_same_bytes(tmp_path, make_film):
         cut_sound(film, tmp_path / name, start_s=0.3, duration_s=1.0) for name in ("a.mp4", "b.mp4")
     )
     assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("picture_at", [0, 12])
+@pytest.mark.parametrize(("codec", "suffix"), [("aac", ".mp4"), ("libmp3lame", ".mkv")])
+def test_a_stretch_far_inside_is_cut_as_if_read_from_the_start(
+    codec, suffix, picture_at, tmp_path, make_film, monkeypatch
+):
+    """A minute of noise, so that every sample has its own place."""
+    noise = 0.3 * np.random.default_rng(0).uniform(-1, 1, 60 * 44100)
+    film = make_film(
+        tmp_path / f"film{suffix}",
+        [picture_at + i for i in range(300)],
+        Fraction(1, 5),
+        audio=(codec, 0.0, 0),
+        wave=noise,
+    )
+    entered = cut_sound(film, tmp_path / "a.mp4", start_s=41.3, duration_s=2.0)
+    monkeypatch.setattr(sound, "is_indexed", lambda container: False)
+    from_start = cut_sound(film, tmp_path / "b.mp4", start_s=41.3, duration_s=2.0)
+    if suffix == ".mp4":
+        assert entered.read_bytes() == from_start.read_bytes()
+    # Matroska's clock ticks in milliseconds: another packet tells another fraction of one.
+    told = measure_sound_shift(entered, from_start)
+    assert (told.heard, told.matched) == (1, 1)
+    assert told.shift_s == pytest.approx(0, abs=0.0002)
 
 
 @pytest.mark.parametrize("audio", [None, ("aac", 0.0, 1.0)])

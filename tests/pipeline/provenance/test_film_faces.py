@@ -1,11 +1,11 @@
-"""The face of a person over all tracks of a film."""
+"""The faces of the persons of a film, over all tracks of each."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.provenance.shot_face import shot_face
+from pipeline.provenance.film_faces import faces_of_film
 from pipeline.stages.landmarks import TRACKS
 from storage.ledger import Commit, Ledger
 from storage.schemas import tracks_schema
@@ -42,16 +42,22 @@ def landmarks(ledger: Ledger, folder: Path, tracks: Tracks) -> Commit:
     )
 
 
-def test_long_tracks_count_more_and_other_persons_do_not(ledger: Ledger, tmp_path: Path) -> None:
-    tracks: Tracks = [(0, 30, [1.0, 0.0, 0.0]), (1, 99, [0.0, 0.0, 1.0]), (0, 40, [0.0, 1.0, 0.0])]
-    face = shot_face(ledger, landmarks(ledger, tmp_path, tracks), 0, NETWORK, tmp_path)
-    assert face is not None
-    assert np.allclose(face.embedding, [0.6, 0.8, 0.0])
-    assert face.network == NETWORK
+def test_long_tracks_count_more_and_persons_stay_apart(ledger: Ledger, tmp_path: Path) -> None:
+    tracks: Tracks = [(0, 30, [1.0, 0.0, 0.0]), (1, 99, [0.0, 0.0, 2.0]), (0, 40, [0.0, 1.0, 0.0])]
+    faces = faces_of_film(ledger, landmarks(ledger, tmp_path, tracks), NETWORK, tmp_path)
+    assert np.allclose(faces[0].embedding, [0.6, 0.8, 0.0])
+    assert np.allclose(faces[1].embedding, [0.0, 0.0, 1.0])
+    assert all(face.network == NETWORK for face in faces.values())
 
 
-@pytest.mark.parametrize("tracks", [[], [(0, 30, None)], [(1, 30, [1.0, 0.0])]])
+@pytest.mark.parametrize("tracks", [[], [(0, 30, None)], [(1, 30, [0.0, 0.0])]])
 def test_a_person_without_embedding_has_no_known_face(
     ledger: Ledger, tmp_path: Path, tracks: Tracks
 ) -> None:
-    assert shot_face(ledger, landmarks(ledger, tmp_path, tracks), 0, NETWORK, tmp_path) is None
+    commit = landmarks(ledger, tmp_path, tracks)
+    assert faces_of_film(ledger, commit, NETWORK, tmp_path) == {}
+
+
+def test_a_recipe_without_embedder_knows_nobody(ledger: Ledger, tmp_path: Path) -> None:
+    commit = landmarks(ledger, tmp_path, [(0, 30, [1.0, 0.0])])
+    assert faces_of_film(ledger, commit, None, tmp_path) == {}
