@@ -7,7 +7,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows import artifacts
-from flows.watched import run_stages
+from flows.watched import drained, run_stages
 from pipeline import dataset as datasets
 from pipeline.dataset import DatasetVersion
 from pipeline.errors import usable_name
@@ -42,6 +42,8 @@ def preprocess_films(
         run_id=uuid.uuid4().hex,
         ray_address=ray_address,
     )
+    if done.is_cancelled:
+        return drained(f"dataset {dataset}")  # type: ignore[no-any-return]
     version = publish(store, dataset, chosen, done.items)
     _show(store, dataset, version)
     return {**summary(dataset, version), "computed": done.computed, "reused": done.reused}

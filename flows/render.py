@@ -10,7 +10,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows import artifacts
-from flows.watched import run_stages
+from flows.watched import drained, run_stages
 from pipeline.errors import ConfigurationError, usable_name
 from pipeline.home import e3d_home
 from pipeline.provenance.certificates import signing_identity
@@ -22,6 +22,7 @@ from pipeline.rendering.job_file import parse_job
 from pipeline.rendering.plan import RenderPlan, plan_render
 from pipeline.rendering.shots import in_order, shot_items, shot_stages
 from pipeline.reports.rendering import render_report, said_of
+from pipeline.runners.contract import cancelled
 from pipeline.runners.one_connection import one_connection
 from pipeline.stage import Item, StageSpec
 from pipeline.stages.portrait import Portrait, PortraitConfig
@@ -90,12 +91,15 @@ def _render(
         gpus=gpus,
     )
     run_id = uuid.uuid4().hex
+    is_cancelled = False
 
     def run(what: str, stages: Sequence[StageSpec], items: Sequence[Item]) -> list[Item]:
-        if not items:
-            return []
+        nonlocal is_cancelled
+        if not items or is_cancelled:
+            return [item if item.ended else cancelled(item) for item in items]
         title = f"{wanted.job} {what}"
         done = run_stages(title, stages, items, store=store, run_id=run_id, ray_address=ray_address)
+        is_cancelled = done.is_cancelled
         return done.items
 
     with one_connection():
@@ -108,7 +112,8 @@ def _render(
             for mode, stage in shot_stages(config).items()
             for item in run(f"{mode} shots", [stage], shots[mode])
         ]
-    return finish(store, plan, in_order(plan, done), config)
+    result = finish(store, plan, in_order(plan, done), config)
+    return drained(f"job {wanted.job}") if is_cancelled else result
 
 
 @task(name="deliver", cache_policy=NO_CACHE, persist_result=False)

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.states import Cancelled
 
 from flows.artifacts import ProgressArtifact
+from flows.cancellation import cancellation
 from pipeline.events import Event
 from pipeline.progress import RichProgress
 from pipeline.runners.contract import Runner
@@ -24,6 +27,16 @@ class StagesRun:
     items: list[Item]
     computed: int
     reused: int
+    is_cancelled: bool = False
+    """Somebody has cancelled the run: what was in work is done, the rest is left."""
+
+
+def drained(what: str) -> Any:
+    """Return what a flow returns where it was cancelled: a state, which reaches no caller.
+
+    Prefect raises CancelledRun there instead.
+    """
+    return Cancelled(message=f"{what} was cancelled; what was done is kept, run it again to go on")
 
 
 def runner_at(ray_address: str | None) -> Runner:
@@ -50,12 +63,19 @@ def run_stages(
             bars.observe(event)
             shown.update(bars.tracker.fraction, f"{title}: {_describe(bars)}")
 
-        done = runner_at(ray_address).run(
-            stages, items, store_url=store, run_id=run_id, on_event=observe
-        )
+        with cancellation() as asked:
+            done = runner_at(ray_address).run(
+                stages,
+                items,
+                store_url=store,
+                run_id=run_id,
+                on_event=observe,
+                should_stop=asked.is_set,
+            )
     shown.update(1.0, f"{title}: {_describe(bars)}")
     reused = sum(row.reused for row in bars.tracker.rows())
-    return StagesRun(done, sum(len(item.commits) for item in done) - reused, reused)
+    computed = sum(len(item.commits) for item in done) - reused
+    return StagesRun(done, computed, reused, asked.is_set())
 
 
 def _describe(bars: RichProgress) -> str:

@@ -4,7 +4,6 @@ A version's key follows from its films' keys, so the same films under the same r
 version, wherever and however often it is made.
 """
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from pipeline.clock import utc_now
 from pipeline.errors import ConfigurationError, usable_name
+from pipeline.scratch import scratch_folder
 from pipeline.stage import Ended, Item, Outcome
 from storage.identity import digest
 from storage.ledger import Commit, Ledger
@@ -104,8 +104,8 @@ def assemble(
     )
     commit = ledger.find(_STAGE, key)
     if commit is None:
-        with tempfile.TemporaryDirectory(prefix="e3d-dataset-") as folder:
-            commit = _commit_tables(ledger, key, Path(folder), kind, ordered, films)
+        with scratch_folder() as folder:
+            commit = _commit_tables(ledger, key, folder, kind, ordered, films)
     ledger.publish(DATASETS, name, {"key": key})
     return _version(commit)
 

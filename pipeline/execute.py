@@ -6,8 +6,7 @@ import platform
 import re
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +34,6 @@ MAX_ATTEMPTS = 3
 OnEvent = Callable[[Event], None]
 
 _REPORT_EVERY_S = 0.2
-_READERS = 16  # commit records are small: reading them from S3 is waiting for the network
 _DISTRIBUTION = "export3d-pipeline"
 
 
@@ -85,6 +83,7 @@ class StageWorker:
             self._is_set_up = False
             self.stage.close()
         self._scratch.close()
+        self._ledger.pack()
 
     def _key(self, item: Item) -> str:
         return stage_key(self.stage, item)
@@ -168,33 +167,39 @@ def resolve(
     """Return (items with nothing left to compute, items with something to compute).
 
     Both carry the commits found so far, of an unbroken chain from the first stage on. One listing
-    per stage and one small read per commit: no stage is set up, no weights are loaded.
+    per stage, and the records: no stage is set up, no weights are loaded.
     """
-    committed = {stage.name: ledger.committed(stage.name) for stage in stages}
-
-    def walk(item: Item) -> tuple[Item, bool, list[ItemDone]]:
-        keys = chain_keys(stages, item)
-        events: list[ItemDone] = []
-        earlier = {name: commit for name, commit in item.commits.items() if name not in keys}
-        item = replace(item, commits=earlier)
-        for name, key in keys.items():
-            if item.ended:
-                break
-            commit = ledger.find(name, key) if key in committed[name] else None
-            if commit is None:
-                return item, False, events
-            events.append(_reused(item, commit))
-            item = item.after(commit)
-        return item, True, events
-
+    chains = [(item, chain_keys(stages, item)) for item in items]
+    found = {
+        stage.name: ledger.find_all(stage.name, {keys[stage.name] for _, keys in chains})
+        for stage in stages
+    }
     done: list[Item] = []
     pending: list[Item] = []
-    with ThreadPoolExecutor(_READERS) as readers:
-        for item, is_done, events in readers.map(walk, items):
-            (done if is_done else pending).append(item)
-            for event in events:
-                on_event(event)
+    for item, keys in chains:
+        walked, is_done = _walk(item, keys, found, on_event)
+        (done if is_done else pending).append(walked)
     return done, pending
+
+
+def _walk(
+    item: Item,
+    keys: Mapping[str, str],
+    found: Mapping[str, Mapping[str, Commit]],
+    on_event: OnEvent,
+) -> tuple[Item, bool]:
+    """Return the item with the commits of its unbroken chain, and whether nothing is left."""
+    earlier = {name: commit for name, commit in item.commits.items() if name not in keys}
+    item = replace(item, commits=earlier)
+    for name, key in keys.items():
+        if item.ended:
+            break
+        commit = found[name].get(key)
+        if commit is None:
+            return item, False
+        on_event(_reused(item, commit))
+        item = item.after(commit)
+    return item, True
 
 
 def _reused(item: Item, commit: Commit) -> ItemDone:

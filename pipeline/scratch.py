@@ -39,6 +39,16 @@ class Scratch:
         _remove(self.folder, self._lock)
 
 
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder for a while. Unlike tempfile's it does not outlive a process that is killed."""
+    scratch = Scratch()
+    try:
+        yield scratch.folder
+    finally:
+        scratch.close()
+
+
 def scratch_root() -> Path:
     """Folder of all scratch folders: E3D_SCRATCH, else the system's temporary folder."""
     root = Path(os.environ.get("E3D_SCRATCH") or tempfile.gettempdir())

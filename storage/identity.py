@@ -85,4 +85,4 @@ def _check(value: object, where: str) -> None:
 
 
 def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= sign <= "\udfff" for sign in text)
+    return text.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in text)

@@ -4,16 +4,18 @@ payload/<stage>/<key[:2]>/<key>/<sha256[:12]>-<name>    bytes, under a name that
 ledger/<stage>/<key>.json                               commit record, created once, never changed
 attempts/<stage>/<key>/<run>/<n>.json                   one marker each time a run began the item
 refs/<kind>/<name>/<000001>.json                        numbered versions of a named value
+packs/<stage>/...                                       copies of many records (storage/packs.py)
 """
 
 import datetime
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from storage.identity import JSON, canonical_json, check_name, digest_file
+from storage.packs import Packer, Records
 from storage.store import NotInStore, Store, StoreError
 
 _PUBLISH_ATTEMPTS = 100
@@ -74,17 +76,16 @@ class Ledger:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._packer = Packer(store)
+
+    def __reduce__(self) -> tuple[object, tuple[Store]]:
+        return Ledger, (self.store,)
 
     def find(self, stage: str, key: str) -> Commit | None:
         """The commit of this item at this stage, if there is one."""
         record = _record_key(stage, key)
         data = self._get(record)
-        if data is None:
-            return None
-        try:
-            return Commit.from_json(json.loads(data))
-        except ValueError as error:
-            raise StoreError(f"{self.store.uri(record)} cannot be read: {error}") from error
+        return None if data is None else self._read_record(record, data)
 
     def expect(self, stage: str, key: str) -> Commit:
         """Return a commit that another one lists. Raises StoreError where the store has lost it."""
@@ -98,6 +99,19 @@ class Ledger:
         folder = f"ledger/{check_name(stage, 'stage')}/"
         names = (path.removeprefix(folder) for path in self.store.list(folder))
         return {name.removesuffix(".json") for name in names if name.endswith(".json")}
+
+    def find_all(self, stage: str, keys: Collection[str]) -> dict[str, Commit]:
+        """The commits of those of many items that have one, by key: a listing and few reads."""
+        records = Records(self.store, stage)
+        read = records.read([check_name(key, "item key") for key in keys])
+        return {key: self._read_record(_record_key(stage, key), data) for key, data in read.items()}
+
+    def pack(self) -> None:
+        """Pack what was committed here since the last time, so that `find_all` is quick.
+
+        A ledger packs its commits by itself from time to time; this is for its end.
+        """
+        self._packer.pack_all()
 
     def commit(
         self,
@@ -135,7 +149,9 @@ class Ledger:
             seconds=seconds,
         )
         value = commit.to_json()
-        if self.store.create(record, canonical_json(value)):
+        data = canonical_json(value)
+        if self.store.create(record, data):
+            self._packer.take(stage, data)
             return Commit.from_json(value)
         winner = self.find(stage, key)
         if winner is None:
@@ -203,6 +219,12 @@ class Ledger:
             return self.store.get(key)
         except NotInStore:
             return None
+
+    def _read_record(self, record: str, data: bytes) -> Commit:
+        try:
+            return Commit.from_json(json.loads(data))
+        except ValueError as error:
+            raise StoreError(f"{self.store.uri(record)} cannot be read: {error}") from error
 
     def _store_file(self, stage: str, key: str, name: str, path: Path) -> Output:
         check_name(name, "output name")

@@ -27,6 +27,7 @@ from botocore.parsers import ResponseParserError
 from storage.store import NotInStore, Store, StoreError, check_key, check_prefix
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_MD5 = re.compile(r"[0-9a-f]{32}")
 _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 30
 _FIRST_ANSWER_TIMEOUT_S = 20  # whole first request, so that a silent endpoint is noticed soon
@@ -61,6 +62,8 @@ _REFUSALS = {
 
 class S3Store(Store):
     """One S3 object per key, below the prefix of the url; create-only is If-None-Match."""
+
+    lists_md5 = True
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -141,17 +144,24 @@ class S3Store(Store):
 
     def list(self, prefix: str) -> list[str]:
         """See Store.list."""
+        return list(self.list_md5(prefix))
+
+    def list_md5(self, prefix: str) -> dict[str, str | None]:
+        """See Store.list_md5; not known of objects in parts, or encrypted with keys of KMS."""
         inside = "/".join(part for part in (self._prefix, check_prefix(prefix)) if part)
         start = f"{inside}/" if inside else ""
         own = len(self._prefix) + 1 if self._prefix else 0
-        keys: list[str] = []
+        found: dict[str, str | None] = {}
         more: dict[str, str] = {}
         with _plain_errors(f"list {self.url}"):
             while True:
                 page = self._call("list_objects_v2", Prefix=start, **more)
-                keys += [entry["Key"][own:] for entry in page.get("Contents", [])]
+                for entry in page.get("Contents", []):
+                    if not entry["Key"].endswith("/"):
+                        tag = entry.get("ETag", "").strip('"')
+                        found[entry["Key"][own:]] = tag if _MD5.fullmatch(tag) else None
                 if not page.get("IsTruncated"):
-                    return sorted(key for key in keys if not key.endswith("/"))
+                    return dict(sorted(found.items()))
                 more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def delete(self, key: str) -> None:

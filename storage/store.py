@@ -4,6 +4,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import unquote, urlsplit
 
 _KEY = re.compile(r"[A-Za-z0-9._=/-]+")
@@ -26,6 +27,8 @@ class Store(ABC):
     """
 
     url: str
+    lists_md5: ClassVar[bool] = False
+    """Whether a listing can tell the MD5 of objects, which proves what is in them unread."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
@@ -60,6 +63,10 @@ class Store(ABC):
     @abstractmethod
     def list(self, prefix: str) -> list[str]:
         """All keys below the folder-like `prefix` ("" for all), sorted, listed afresh each time."""
+
+    def list_md5(self, prefix: str) -> dict[str, str | None]:
+        """As `list`, with the MD5 (hex) of each object's bytes; None where that is not known."""
+        return dict.fromkeys(self.list(prefix))
 
     @abstractmethod
     def delete(self, key: str) -> None:

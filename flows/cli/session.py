@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.cli.exit_code import ExitCode
 from flows.server import PrefectServer, prefect_server
 from pipeline.errors import ConfigurationError
 from pipeline.reaper import guard_children
@@ -44,7 +45,22 @@ def operating(store: str, *, single_writer: bool) -> Iterator[PrefectServer]:
         _try_store(store, single_writer=single_writer)
         with prefect_server() as server:
             typer.echo(f"Prefect UI: {server.ui_url}", err=True)
-            yield server
+            with _stopped_where_cancelled():
+                yield server
+
+
+@contextmanager
+def _stopped_where_cancelled() -> Iterator[None]:
+    """End the command as Ctrl-C would, where its run was cancelled in the Prefect UI."""
+    try:
+        yield
+    except Exception as error:
+        from prefect.exceptions import CancelledRun
+
+        if not isinstance(error, CancelledRun):
+            raise
+        typer.echo(f"e3d: {error}", err=True)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 def show(result: Mapping[str, Any], text: str, *, as_json: bool) -> None:

@@ -18,6 +18,19 @@ SIGN = "sign"
 _VERSION = 1
 
 
+def signed_key(rendered: Commit, name: str, claim: Claim, identity: SigningIdentity) -> str:
+    """Return the ledger key of a rendered film's output `name`, signed."""
+    return digest(
+        {
+            "stage": SIGN,
+            "version": _VERSION,
+            "film_sha256": rendered.output(name).sha256,
+            "claim": claim.to_json(),
+            "certificates_sha256": identity.digest,
+        }
+    )
+
+
 def signed_delivery(
     ledger: Ledger, rendered: Commit, name: str, claim: Claim, identity: SigningIdentity,
     folder: Path,
@@ -28,16 +41,7 @@ def signed_delivery(
     for copies, which are removed. Raises SigningError where the certificate or the film is refused,
     or the finished file would not be believed.
     """
-    output = rendered.output(name)
-    key = digest(
-        {
-            "stage": SIGN,
-            "version": _VERSION,
-            "film_sha256": output.sha256,
-            "claim": claim.to_json(),
-            "certificates_sha256": identity.digest,
-        }
-    )
+    output, key = rendered.output(name), signed_key(rendered, name, claim, identity)
     if found := ledger.find(SIGN, key):
         return found
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

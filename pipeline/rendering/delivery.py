@@ -1,7 +1,6 @@
 """What was rendered becomes signed files under the job's name, and a row for every shot."""
 
 import datetime
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ from typing import Any
 from pipeline.provenance.certificates import SigningIdentity
 from pipeline.provenance.claim import Claim
 from pipeline.provenance.manifest import SigningError
-from pipeline.provenance.signed_delivery import SIGN, signed_delivery
+from pipeline.provenance.signed_delivery import SIGN, signed_delivery, signed_key
 from pipeline.rendering.admission import consents_of, refusal_by_terms
 from pipeline.rendering.job import Job
 from pipeline.rendering.plan import RenderPlan, ShotFiles
 from pipeline.rendering.shots import refused
+from pipeline.scratch import scratch_folder
 from pipeline.stage import Ended, Item, Outcome
 from pipeline.stages.rendering import DELIVERED, STRIP, RenderConfig
 from storage.identity import JSON, digest
@@ -63,18 +63,19 @@ def deliver(
     """
     items = _still_allowed(ledger, plan, items, now)
     shots = {one.of_shot: one for one in plan.shots}
-    with tempfile.TemporaryDirectory(prefix="e3d-deliver-") as name:
-        desk = _Desk(ledger, plan, config, identity, Path(name))
+    with scratch_folder() as folder:
+        desk = _Desk(ledger, plan, config, identity, folder)
         rows: list[Row] = []
         with ThreadPoolExecutor(_SIGNERS) as signers:
             for row in signers.map(lambda item: desk.row(shots[_shot(item)], item), items):
                 rows.append(row)
                 report(len(rows), len(items))
-        table = Path(name, "renders.parquet")
+        table = folder / "renders.parquet"
         write_table(table, rows, renders_schema())
         ledger.store.put_file(f"{delivery_folder(plan.job)}/renders.parquet", table)
     weights: JSON = {"stage": plan.weights.stage, "key": plan.weights.key}
-    made: dict[str, JSON] = {"run": plan.run.name, "weights": weights, "shots": rows}
+    shown = [{**row, "signed_key": desk.signed_keys.get(row["shot_id"])} for row in rows]
+    made: dict[str, JSON] = {"run": plan.run.name, "weights": weights, "shots": shown}
     ledger.publish(JOBS, plan.job.job, {**made, "job": plan.job.model_dump(mode="json")})
     return Delivered(rows, desk.written)
 
@@ -117,6 +118,8 @@ class _Desk:
             }
         )
         self.written = 0
+        self.signed_keys: dict[str, str] = {}
+        """Of what is delivered, by shot: ledger keys of the signed films."""
 
     def row(self, one: ShotFiles, item: Item) -> Row:
         """Deliver a shot that was rendered; return its row either way."""
@@ -151,13 +154,18 @@ class _Desk:
     def _deliver(self, one: ShotFiles, shot: str, rendered: Commit) -> dict[str, str | None]:
         key = f"{self._target}/{shot}.mp4"
         claim = self._claim(one, shot)
-        before = self._before.get(shot, {})
+        before = self._before.get(shot, {}) if key in self._there else {}
+        ledger_key = signed_key(rendered, DELIVERED, claim, self._identity)
+        if before.get("signed_key") == ledger_key:  # nothing to ask the store for
+            self.signed_keys[shot] = ledger_key
+            return {"key": key, "sha256": before["sha256"], "manifest": before["manifest"]}
         folder = self._folder / shot
         folder.mkdir()
         signed = signed_delivery(self._ledger, rendered, DELIVERED, claim, self._identity, folder)
         output = signed.output(DELIVERED)
-        if key not in self._there or before.get("sha256") != output.sha256:
+        if before.get("sha256") != output.sha256:
             self._put(output, key, folder)
+        self.signed_keys[shot] = ledger_key
         return {"key": key, "sha256": output.sha256, "manifest": str(signed.info["manifest"])}
 
     def _put(self, output: Output, key: str, folder: Path) -> None:

@@ -3,6 +3,7 @@
 A mistake in it ends in one `ConfigurationError` that names the field and the line.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from pipeline.errors import ConfigurationError
-from pipeline.rendering.job import Job
+from pipeline.rendering.job import Cuts, FilmShot, Job
 
 
 def read_job(path: Path) -> Job:
@@ -46,6 +47,14 @@ def _checked(data: object, name: str, tree: yaml.Node | None) -> Job:
     twice = sorted({shot_id for shot_id in ids if ids.count(shot_id) > 1})
     if twice:
         raise ConfigurationError(f"{name}: shot id {twice[0]!r} is used more than once")
+    for shot in job.shots:
+        if isinstance(shot, FilmShot) and shot.cuts is Cuts.AUTO:
+            take = re.compile(re.escape(shot.id) + r"-\d{3,}")
+            if taken := next(filter(take.fullmatch, ids), None):
+                raise ConfigurationError(
+                    f"{name}: shot id {taken!r} is that of a take of shot {shot.id!r}, which is "
+                    "divided at its cuts; call one of them otherwise"
+                )
     return job
 
 

@@ -1,7 +1,6 @@
 """Shots as items: each with the stage that renders it, or the reason why it is not rendered."""
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from pipeline.provenance.film_faces import faces_of_film
 from pipeline.rendering.admission import find_person
 from pipeline.rendering.job import Cuts, FilmShot
 from pipeline.rendering.plan import RenderPlan, ShotFiles
+from pipeline.scratch import scratch_folder
 from pipeline.stage import Ended, Item, Outcome, StageSpec
 from pipeline.stages.ingest import TICKS
 from pipeline.stages.portrait import EMBEDDING, Portrait
@@ -44,10 +44,12 @@ def shot_items(ledger: Ledger, plan: RenderPlan, done: Sequence[Item]) -> dict[s
     """
     by_sha256 = {item.inputs["film_sha256"]: item for item in done}
     items: dict[str, list[Item]] = {"film": [], "portrait": []}
-    with tempfile.TemporaryDirectory(prefix="e3d-faces-") as name:
-        faces = _KnownFaces(ledger, plan, Path(name))
+    with scratch_folder() as folder:
+        faces = _KnownFaces(ledger, plan, folder)
         for one in plan.shots:
-            for piece in _pieces(ledger, one, by_sha256, Path(name)):
+            is_refused = one.of_shot in plan.refused
+            pieces = [one] if is_refused else _pieces(ledger, one, by_sha256, folder)
+            for piece in pieces:
                 items[one.shot.mode].append(_shot_item(plan, piece, by_sha256, faces))
     return items
 
@@ -66,10 +68,11 @@ def _pieces(
         for start_s, end_s in takes
         if end_s > shot.start_s and start_s < (shot.end_s or np.inf)
     ]
-    return [
+    pieces = [
         replace(one, shot=_take(shot, number, start_s, end_s))
         for number, (start_s, end_s) in enumerate(inside, start=1)
     ]
+    return pieces or [one]  # the shot itself then says that nothing of the film lies in it
 
 
 def _take(shot: FilmShot, number: int, start_s: float, end_s: float) -> FilmShot:
@@ -154,7 +157,12 @@ def _shot_item(
 def in_order(plan: RenderPlan, items: Sequence[Item]) -> list[Item]:
     """Return items in the order of the job's shots, takes of one film in that of the film."""
     order = {shot.id: number for number, shot in enumerate(plan.job.shots)}
-    return sorted(items, key=lambda item: (order[str(item.places["shot"])], item.id))
+
+    def place(item: Item) -> tuple[int, int, str]:
+        # Takes are numbered with three digits, where there are a thousand with four.
+        return order[str(item.places["shot"])], len(item.id), item.id
+
+    return sorted(items, key=place)
 
 
 def refused(item: Item, refusal: Refusal) -> Item:

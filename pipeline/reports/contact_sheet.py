@@ -1,8 +1,6 @@
 """Pictures of clips and films: crops with landmarks, and at a glance what was rejected and why."""
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -34,6 +32,7 @@ from pipeline.reports.pictures import (
     with_points,
 )
 from pipeline.reports.survey import ClipFacts
+from pipeline.scratch import scratch_folder
 from preprocess.crop import transform
 from preprocess.outcomes import FrameOutcome
 from storage.ledger import Ledger
@@ -72,8 +71,7 @@ def clip_picture(ledger: Ledger, version: DatasetVersion, clip: ClipFacts, capti
     Rejected frames have a coloured frame, and say why below. To the left, where the film is not
     too long, stands the film's own frame with the box of the crop.
     """
-    with tempfile.TemporaryDirectory(prefix="e3d-report-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         view = view_clip(ledger, version, clip, _TILES, folder)
         worst = view.worst()
         whole = film_frame(ledger, clip.film, worst.tick, folder)
@@ -87,8 +85,7 @@ def clip_picture(ledger: Ledger, version: DatasetVersion, clip: ClipFacts, capti
 
 def film_picture(ledger: Ledger, film: FilmEntry, caption: str) -> Picture | None:
     """Return a frame of a film without clips, its faces drawn; None where there is none to show."""
-    with tempfile.TemporaryDirectory(prefix="e3d-report-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         tick, faces = faces_of_film(ledger, film, folder)
         image = film_frame(ledger, film, tick, folder)
     if image is None:

@@ -1,7 +1,6 @@
 """What a dataset consists of, read from its tables film by film, so that memory stays small."""
 
 import heapq
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pipeline.dataset import DatasetVersion, FilmEntry
 from pipeline.faces.rows import CLIPS, FRAMES
 from pipeline.reports.frame_sample import SCORES, FrameSample, FrameSampler
 from pipeline.reports.pictures import spread
+from pipeline.scratch import scratch_folder
 from pipeline.stages.face_stretches import clip_id_of, spans_of
 from preprocess.outcomes import FrameOutcome
 from storage.ledger import Commit, Ledger
@@ -127,8 +127,8 @@ def survey_dataset(ledger: Ledger, name: str, version: DatasetVersion) -> Survey
     films: list[FilmFacts] = []
     worst_clips: list[ClipFacts] = []
     for film in version.films:
-        with tempfile.TemporaryDirectory(prefix="e3d-report-") as folder:
-            tables = _FilmTables(ledger, version, film, Path(folder))
+        with scratch_folder() as folder:
+            tables = _FilmTables(ledger, version, film, folder)
             films.append(tables.facts())
             if film.source_id in looked_at:
                 clips = tables.cut_clips(sampler if film.source_id in sampled else None)

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from tensorboardX import SummaryWriter
 
 from model.training.loop import MetricRow
+from pipeline.scratch import scratch_folder
 from preprocess.media.picture import read_picture
 
 EVENTS = "events.out.tfevents.e3d"
@@ -19,13 +19,13 @@ def event_file(rows: Sequence[MetricRow], pictures: Mapping[int, Path]) -> bytes
     Written anew each time from what the run keeps anyway, so a resumed run has one history and
     nothing twice.
     """
-    with TemporaryDirectory() as folder:
-        with SummaryWriter(folder) as writer:
+    with scratch_folder() as folder:
+        with SummaryWriter(str(folder)) as writer:
             for row in rows:
                 writer.add_scalar(f"{row.phase}/{row.name}", row.value, row.step)
             for step, path in sorted(pictures.items()):
                 picture_HWC = read_picture(path)
                 if picture_HWC is not None:
                     writer.add_image("samples", picture_HWC, step, dataformats="HWC")
-        (written,) = Path(folder).iterdir()
+        (written,) = folder.iterdir()
         return written.read_bytes()

@@ -1,12 +1,30 @@
 """What every runner does: all items through all stages, the same items out as in."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from pipeline.execute import OnEvent, resolve
-from pipeline.stage import Item, Stage, StageSpec
+from pipeline.stage import Ended, Item, Outcome, Stage, StageSpec
 from storage.ledger import Ledger
 from storage.store import open_store
+
+CANCELLED = "cancelled"
+"""Reason of an item that a cancelled run has left undone."""
+
+
+ShouldStop = Callable[[], bool]
+
+
+def never() -> bool:
+    """Do not stop."""
+    return False
+
+
+def cancelled(item: Item) -> Item:
+    """Return an item that was not begun, or not taken further, because the run is to stop."""
+    detail = "the run was cancelled; the same command goes on"
+    return replace(item, ended=Ended("run", Outcome.CRASHED, CANCELLED, detail))
 
 
 class Runner(Protocol):
@@ -20,10 +38,13 @@ class Runner(Protocol):
         store_url: str,
         run_id: str,
         on_event: OnEvent,
+        should_stop: ShouldStop = never,
     ) -> list[Item]:
         """Take every item through the stages until it is through or has ended; order is kept.
 
-        What the ledger holds already is reused. `on_event` is called in the caller's thread.
+        What the ledger holds already is reused. `on_event` is called in the caller's thread, and so
+        is `should_stop`: once it says so, what is in work is finished and committed, and all others
+        come out `cancelled`.
         Raises StoreError for trouble with the store, ConfigurationError for stages that do not fit
         the machine, RunError for a cluster that fails, and whatever a stage's setup() raises.
         """

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from pipeline.execute import OnEvent, StageWorker
-from pipeline.runners.contract import begin_run, end_run
+from pipeline.runners.contract import ShouldStop, begin_run, cancelled, end_run, never
 from pipeline.stage import Item, StageSpec
 
 
@@ -19,6 +19,7 @@ class LocalRunner:
         store_url: str,
         run_id: str,
         on_event: OnEvent,
+        should_stop: ShouldStop = never,
     ) -> list[Item]:
         """See Runner.run."""
         built, done, pending = begin_run(stages, items, store_url, on_event)
@@ -28,6 +29,10 @@ class LocalRunner:
                 through = [item for item in pending if item.ended or name in item.commits]
                 waiting = [item for item in pending if not (item.ended or name in item.commits)]
                 for start in range(0, len(waiting), size):
-                    through += worker.run(waiting[start : start + size], on_event)
+                    batch = waiting[start : start + size]
+                    if should_stop():
+                        through += [cancelled(item) for item in batch]
+                    else:
+                        through += worker.run(batch, on_event)
                 pending = through
         return end_run(items, built, done + pending)

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.runners.contract import cancelled
 from pipeline.stage import Item, Stage
 
 
@@ -27,6 +28,7 @@ class Queues:
         self.done: list[Item] = []
         self.left = len(items)
         """Items that are not done."""
+        self._is_draining = False
         for item in items:
             first = next(i for i, stage in enumerate(stages) if stage.name not in item.commits)
             self._waiting[first].append(item)
@@ -52,10 +54,20 @@ class Queues:
         self._in_work[index] += len(items)
         return Batch(index, stage, items)
 
+    def drain(self) -> None:
+        """From now on give out nothing: what waits is cancelled, what is in work is waited for."""
+        self._is_draining = True
+        for waiting in self._waiting:
+            self._finish([cancelled(item) for item in waiting])
+            waiting.clear()
+
     def put_back(self, batch: Batch) -> None:
         """The batch's worker was lost: its items are next again."""
         self._in_work[batch.index] -= len(batch.items)
-        self._waiting[batch.index].extendleft(reversed(batch.items))
+        if self._is_draining:
+            self._finish([cancelled(item) for item in batch.items])
+        else:
+            self._waiting[batch.index].extendleft(reversed(batch.items))
 
     def advance(self, batch: Batch, items: Sequence[Item]) -> None:
         """The batch has ended its stage as these items."""
@@ -64,10 +76,15 @@ class Queues:
         self._in_work[batch.index] -= len(items)
         for item in items:
             if item.ended or batch.index + 1 == len(self._stages):
-                self.done.append(item)
-                self.left -= 1
+                self._finish([item])
+            elif self._is_draining:
+                self._finish([cancelled(item)])
             else:
                 self._waiting[batch.index + 1].append(item)
+
+    def _finish(self, items: Sequence[Item]) -> None:
+        self.done += items
+        self.left -= len(items)
 
     def _is_full(self, index: int) -> bool:
         """Whether a batch of this stage is full, or nothing can come any more to fill it."""

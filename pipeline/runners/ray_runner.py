@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.execute import OnEvent
-from pipeline.runners.contract import begin_run, end_run
+from pipeline.runners.contract import ShouldStop, begin_run, end_run, never
 from pipeline.stage import Item, StageSpec
 
 
@@ -27,6 +27,7 @@ class RayRunner:
         store_url: str,
         run_id: str,
         on_event: OnEvent,
+        should_stop: ShouldStop = never,
     ) -> list[Item]:
         """See Runner.run. Where the ledger holds everything, Ray is not even imported."""
         built, done, pending = begin_run(stages, items, store_url, on_event)
@@ -40,5 +41,5 @@ class RayRunner:
                     stages, built, pending, store_url=store_url, run_id=run_id, on_event=on_event
                 ) as stream,
             ):
-                done = done + stream.run()
+                done = done + stream.run(should_stop)
         return end_run(items, built, done)

@@ -18,7 +18,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from pipeline.errors import ConfigurationError
 from pipeline.execute import OnEvent
-from pipeline.runners.contract import RunError
+from pipeline.runners.contract import RunError, ShouldStop, never
 from pipeline.runners.embedded import nodes
 from pipeline.runners.fit import Pool, fit
 from pipeline.runners.queues import Batch, Queues
@@ -90,10 +90,12 @@ class Stream:
         for hand in self._hands:
             ray.kill(hand.actor)
 
-    def run(self) -> list[Item]:
+    def run(self, should_stop: ShouldStop = never) -> list[Item]:
         """Return all items, each through all stages or ended."""
         try:
             while self._queues.left:
+                if should_stop():
+                    self._queues.drain()
                 if time.monotonic() - self._hired_s > _REPLAN_S:
                     self._hire()
                 self._give()

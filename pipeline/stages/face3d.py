@@ -58,7 +58,7 @@ class Face3D(Stage):
     """Landmarks and crops in; `frames` and `clips` tables out."""
 
     name = "face3d"
-    version = 2
+    version = 3
     needs = ("ingest", "landmarks", "crop")
     libraries = ("decord", "numpy", "pyarrow", "torch")
 

@@ -12,6 +12,9 @@ from preprocess.face3d.mesh478 import Coefficients
 
 Array = npt.NDArray[np.float64]
 
+_MOST_JITTER = np.array([0.012, 0.012, 0.012, 0.006, 0.006, 0.08])
+"""Radians, then decimetres across and in depth."""
+
 
 class CameraMode(StrEnum):
     """Which camera a dataset carries; never both (Spec 2.2.4)."""
@@ -40,7 +43,12 @@ def camera_labels(
 def smooth_pose(
     coefficients: Coefficients, ticks_T: npt.NDArray[np.int64], sigma_frames: float
 ) -> Coefficients:
-    """Angles and translations smoothed over one span, for film work (Spec 2.10.4)."""
+    """Angles and translations smoothed over one span, for film work (Spec 2.10.4).
+
+    No more is taken away than jitter is: a translation is relative to its alignment, which is
+    smooth already, so it holds how a fast head departs from that, and the face must stay there.
+    """
     pose = np.c_[coefficients.angles_T3, coefficients.translation_T3]
-    even = smooth(pose, ticks_T, sigma_frames)
+    change = smooth(pose, ticks_T, sigma_frames) - pose
+    even = pose + np.clip(change, -_MOST_JITTER, _MOST_JITTER)
     return replace(coefficients, angles_T3=even[:, :3], translation_T3=even[:, 3:])

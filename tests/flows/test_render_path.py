@@ -2,7 +2,9 @@
 
 import datetime
 import shutil
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,15 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterName,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.states import Cancelling
 from small_dataset import NAME, decode, write_film
 
 from flows.render import render_film
@@ -301,3 +312,46 @@ def test_retry_does_what_was_not_ok_with_the_same_weights(
     assert {shot["checkpoint_key"] for shot in again} == {first[0]["checkpoint_key"]}
     nothing = e3d_here("retry", "absent", "--store", own, "--ray", "none")
     assert (nothing.code, nothing.sentence[:26]) == (2, "there is no job 'absent' i")
+
+
+def test_a_job_cancelled_in_the_ui_delivers_what_is_done_and_goes_on_later(
+    store: Path, short_man: Path, short_woman: Path, tmp_path: Path, e3d_here: Callable[..., Ended]
+) -> None:
+    own = Path(shutil.copytree(store, tmp_path / "store"))
+    shots = [
+        film_shot(short_man, short_woman, id=f"s{n}", start_s=n / 10, end_s=n / 10 + 0.3)
+        for n in range(6)
+    ]
+    job = {"job": "cancelled", "run": RUN, "recipe": RENDER_RECIPE, "shots": shots}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+    ledger = Ledger(open_store(str(own)))
+    before = len(ledger.committed("render-film"))
+
+    def cancel() -> None:
+        wanted = FlowRunFilter(
+            name=FlowRunFilterName(any_=["render cancelled"]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
+        )
+        with get_client(sync_client=True) as client:
+            while len(ledger.committed("render-film")) <= before:
+                time.sleep(0.05)
+            (run,) = client.read_flow_runs(flow_run_filter=wanted)
+            client.set_flow_run_state(run.id, Cancelling())
+
+    words = ["render", tmp_path / "job.yaml", "--store", own, "--ray", "none", "--json"]
+    with ThreadPoolExecutor(1) as other, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flows.cancellation.LOOK_EVERY_S", 0.05)
+        cancelled = other.submit(cancel)
+        ended = e3d_here(*words)
+        cancelled.result(timeout=60)
+    assert ended.code == 130
+    assert "job cancelled was cancelled; what was done is kept" in ended.err
+    done = len(ledger.committed("render-film")) - before
+    assert 0 < done < 6
+    told = ledger.latest("jobs", "cancelled")
+    assert told is not None
+    outcomes = [row["reason"] for row in told["shots"]]  # type: ignore[index,union-attr,call-overload]
+    assert outcomes.count("") == done == len(list((own / "deliver/cancelled").glob("*.mp4")))
+    assert outcomes.count("cancelled") == 6 - done
+    again = e3d_here(*words)
+    assert (again.code, {shot["outcome"] for shot in again.result["shots"]}) == (0, {"ok"})

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.runners.contract import CANCELLED
 from pipeline.runners.queues import Batch, Queues
 from pipeline.stage import Ended, Item, Outcome, Result, Stage
 
@@ -117,3 +118,30 @@ def test_all_items_get_through_whatever_happens(
             ended = Ended(batch.stage.name, Outcome.FAILED, "x") if choice == 1 else None
             queues.advance(batch, [Item(i.id, {}, ended=ended) for i in batch.items])
     assert sorted(int(item.id) for item in queues.done) == list(range(number))
+
+
+@given(st.integers(1, 9), st.integers(0, 12), st.integers(1, 3))
+def test_a_drained_run_finishes_what_is_in_work_and_gives_out_nothing(
+    number: int, begun: int, size: int
+) -> None:
+    queues = Queues(stages(size, 1), items(number))
+    workers = {"s0": 2, "s1": 2}
+    in_work = []
+    for turn in range(begun):
+        if batch := queues.take(workers, workers):
+            in_work.append(batch)
+        if turn % 2 and in_work:
+            first = in_work.pop(0)
+            queues.advance(first, first.items)
+    queues.drain()
+    assert queues.take(workers, workers) is None
+    for lost, batch in enumerate(in_work):
+        if lost % 2:
+            queues.put_back(batch)
+        else:
+            queues.advance(batch, batch.items)
+        assert queues.take(workers, workers) is None
+    assert queues.left == 0
+    assert sorted(item.id for item in queues.done) == sorted(item.id for item in items(number))
+    kept = [item for item in queues.done if item.ended]
+    assert all(item.ended and item.ended.reason == CANCELLED for item in kept)

@@ -270,6 +270,28 @@ def test_run_cut_short_goes_on_where_it_was(bench: Bench) -> None:
     assert len([event for event in done(events) if event.computed]) == 3 * 1 + 3 * 3
 
 
+def test_a_run_that_is_to_stop_keeps_what_is_done_and_goes_on_later(bench: Bench) -> None:
+    work = items(*[""] * 12)
+    specs = [StageSpec(stage, Config(str(bench.folder))) for stage in CHAIN]
+    seen: list[Event] = []
+    out = bench.runner.run(
+        specs,
+        work,
+        store_url=bench.url,
+        run_id="stopped",
+        on_event=seen.append,
+        should_stop=lambda: len(done(seen)) >= 4,
+    )
+    assert [item.id for item in out] == [item.id for item in work]
+    committed = sum(len(item.commits) for item in out)
+    assert 4 <= committed == len(done(seen)) < 36
+    assert {outcome(item) for item in out} <= {"ok", "run:crashed:cancelled"}
+    assert any(item.ended for item in out)
+    again, events = bench.run(work, run_id="again")
+    assert {outcome(item) for item in again} == {"ok"}
+    assert len([event for event in done(events) if event.computed]) == 36 - committed
+
+
 def test_nothing_to_do(bench: Bench) -> None:
     assert bench.run([]) == ([], [])
 
