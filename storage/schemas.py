@@ -137,10 +137,10 @@ def renders_schema() -> pa.Schema:
 
     rendered + kept + failed = total; kept frames show what the shot's policy says: the film's own
     picture, or the last rendered one. reason is a word, detail a sentence. manifest is the C2PA
-    manifest's id; strip_key the picture of frames before and after; seconds what rendering took,
-    network_s what the network took of it;
-    enlargement film px for each rendered px, at most over the shot; av_offset_s how much later than
-    in its original the sound is heard.
+    manifest's id; strip_key the picture of frames before and after, thumbnail_key a small one.
+    seconds is what rendering took, network_s what the network took of it; enlargement film px for
+    each rendered px, at most over the shot; av_offset_s how much later than in its original the
+    sound is heard.
     """
     return _schema(
         "renders",
@@ -161,6 +161,7 @@ def renders_schema() -> pa.Schema:
             _field("seconds", pa.float64()),
             _known("network_s", pa.float64()),
             _known("strip_key", pa.string()),
+            _known("thumbnail_key", pa.string()),
             _known("enlargement", pa.float64()),
             _known("av_offset_s", pa.float64()),
             _known("checkpoint_key", pa.string()),

@@ -18,7 +18,7 @@ from pipeline.provenance.certificates import SigningIdentity, signing_identity
 from pipeline.rendering import delivery
 from pipeline.rendering.plan import RenderPlan
 from pipeline.stage import Item, StageSpec, stage_key
-from pipeline.stages.rendering import DELIVERED, STRIP
+from pipeline.stages.rendering import DELIVERED, STRIP, THUMBNAIL
 from storage.identity import digest
 from storage.ledger import Commit, Ledger, Output
 from storage.store import open_store
@@ -79,7 +79,7 @@ def _commit_all(store: str, items: list[Item], spec: StageSpec, payload: Output)
         for item in some:
             ledger.commit(
                 stage.name, stage_key(stage, item), outcome="ok",
-                files={DELIVERED: Path(item.id), STRIP: Path(item.id)},
+                files=dict.fromkeys((DELIVERED, STRIP, THUMBNAIL), Path(item.id)),
                 counts={"frames_total": FRAMES, "frames_rendered": FRAMES, "frames_kept": 0},
                 info={"network_s": 1.0, "enlargement": 1.0, "av_offset_s": 0.0},
                 versions={"export3d-pipeline": "1.0", "python": "3.11"},

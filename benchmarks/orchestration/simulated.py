@@ -14,7 +14,7 @@ from pipeline.recipes import preprocess_recipe
 from pipeline.rendering.job import FilmShot, Job, Performance
 from pipeline.rendering.plan import RenderPlan, ShotFiles
 from pipeline.stage import Item, StageSpec
-from pipeline.stages.rendering import DELIVERED, STRIP
+from pipeline.stages.rendering import DELIVERED, STRIP, THUMBNAIL
 from pipeline.training.runs import TrainedRun
 from storage.identity import JSON, digest
 from storage.ledger import Ledger
@@ -28,7 +28,7 @@ _CONSENT = "simulated-person"
 
 def stage_spec(seconds: float, cpus: float, film: Path | None = None) -> StageSpec:
     """Return the stage whose shots nap for `seconds` on `cpus` cores and give copies of a film."""
-    return StageSpec(SimulatedShot, Config(seconds, cpus, str(film), DELIVERED, STRIP))
+    return StageSpec(SimulatedShot, Config(seconds, cpus, str(film), DELIVERED, (STRIP, THUMBNAIL)))
 
 
 def write_small_film(path: Path) -> Path:

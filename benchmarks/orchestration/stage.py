@@ -24,8 +24,8 @@ class Config:
     """The file whose copies are the rendered films."""
     delivered: str
     """Name of the output that is such a copy."""
-    strip: str
-    """Name of the output that stands for the report's picture."""
+    pictures: tuple[str, ...]
+    """Names of the outputs that stand for the report's pictures."""
 
 
 class SimulatedShot(Stage):
@@ -52,13 +52,15 @@ class SimulatedShot(Stage):
             left_s = ends_s - time.monotonic()
             time.sleep(max(0.0, left_s / (_REPORTS + 1 - part)))
             work.report(part * FRAMES // _REPORTS, FRAMES)
-        film, strip = work.folder / self.config.delivered, work.folder / self.config.strip
+        film = work.folder / self.config.delivered
         film.write_bytes(Path(self.config.film).read_bytes() + _free_box(work.item.id))
-        strip.write_bytes(bytes(_STRIP_BYTES))
+        pictures = {name: work.folder / name for name in self.config.pictures}
+        for picture in pictures.values():
+            picture.write_bytes(bytes(_STRIP_BYTES))
         return Result(
             Outcome.OK,
             counts={"frames_total": FRAMES, "frames_rendered": FRAMES, "frames_kept": 0},
-            files={film.name: film, strip.name: strip},
+            files={film.name: film, **pictures},
             info={"network_s": self.config.seconds, "enlargement": 1.0, "av_offset_s": 0.0},
         )
 

@@ -17,7 +17,7 @@ from pipeline.rendering.plan import RenderPlan, ShotFiles
 from pipeline.rendering.shots import refused
 from pipeline.scratch import scratch_folder
 from pipeline.stage import Ended, Item, Outcome
-from pipeline.stages.rendering import DELIVERED, STRIP, RenderConfig
+from pipeline.stages.rendering import DELIVERED, STRIP, THUMBNAIL, RenderConfig
 from storage.identity import JSON, digest
 from storage.ledger import Commit, Ledger, Output
 from storage.schemas import renders_schema
@@ -146,6 +146,7 @@ class _Desk:
             "sources": item.places["sources"],
             "seconds": tried.seconds if tried else 0.0,
             "strip_key": tried.output(STRIP).key if tried and not ended else None,
+            "thumbnail_key": tried.output(THUMBNAIL).key if tried and not ended else None,
             "enlargement": tried.info.get("enlargement") if tried else None,
             "network_s": tried.info.get("network_s") if tried else None,
             "av_offset_s": tried.info.get("av_offset_s") if tried else None,

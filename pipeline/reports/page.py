@@ -35,7 +35,7 @@ class Film:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of plain values."""
+    """A table of plain values and small pictures."""
 
     columns: tuple[str, ...]
     rows: Sequence[Sequence[object]]
@@ -88,6 +88,8 @@ def _caption(text: str) -> str:
 
 def _markdown_table(table: Table) -> list[str]:
     def cell(value: object) -> str:
+        if isinstance(value, Picture):
+            return f"![{_caption(value.caption)}]({value.data_uri})"
         return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
 
     rows = ["| " + " | ".join(map(cell, row)) + " |" for row in table.rows]

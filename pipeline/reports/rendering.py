@@ -11,17 +11,21 @@ from storage.ledger import Ledger
 SOFT_ABOVE = 2.0
 """Film px per rendered px from which on a face looks soft (Spec 2.10.6)."""
 MOST_STRIPS = 60
-"""A page with the pictures of more shots than that is slow to open; those not ok come first."""
+"""A page with the strips of more shots than that is slow to open."""
+
+MOST_ROWS = 500
+"""Of the page's table, those not ok first; the store's has all."""
 
 _COLUMNS = (
-    *("shot", "outcome", "frames", "rendered", "kept", "failed", "seconds", "network share"),
+    *("shot", "", "outcome", "frames", "rendered", "kept", "failed", "seconds", "network share"),
     *("sound late by, ms", "enlarged", "why"),
 )
 
 
 def render_report(ledger: Ledger, plan: RenderPlan, rows: Sequence[Mapping[str, Any]]) -> Report:
     """Return the report; it lies beside the delivered films, so it links them by name."""
-    table = Table(_COLUMNS, [_cells(row) for row in rows])
+    worst_first = sorted(rows, key=lambda row: row["outcome"] == "ok")
+    table = Table(_COLUMNS, [_cells(ledger, row) for row in worst_first[:MOST_ROWS]])
     pictured = [row for row in rows if row["strip_key"]][:MOST_STRIPS]
     return Report(
         title=f"Render job {plan.job.job}",
@@ -44,10 +48,11 @@ def said_of(row: Mapping[str, Any]) -> str:
     return "; ".join(part for part in said if part)
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[object, ...]:
+def _cells(ledger: Ledger, row: Mapping[str, Any]) -> tuple[object, ...]:
     late_s, share = row["av_offset_s"], network_share(row)
     return (
         row["shot_id"],
+        _thumbnail(ledger, row),
         row["outcome"],
         *(row[f"frames_{name}"] for name in ("total", "rendered", "kept", "failed")),
         f"{row['seconds']:.1f}",
@@ -56,6 +61,11 @@ def _cells(row: Mapping[str, Any]) -> tuple[object, ...]:
         "" if row["enlargement"] is None else f"{row['enlargement']:.2f}",
         said_of(row),
     )
+
+
+def _thumbnail(ledger: Ledger, row: Mapping[str, Any]) -> Picture | str:
+    key = row["thumbnail_key"]
+    return Picture(ledger.store.get(key), "image/jpeg", row["shot_id"]) if key else ""
 
 
 def network_share(row: Mapping[str, Any]) -> float | None:
@@ -89,8 +99,11 @@ def _explained(rows: Sequence[Mapping[str, Any]]) -> str:
         "Kept frames show what the shot's policy says. Network share: part of the time in which "
         "the network worked. Enlarged: film px for each rendered px."
     )
-    left_out = sum(bool(row["strip_key"]) for row in rows) - MOST_STRIPS
-    return text + (f" Of {left_out} shots no pictures are shown here." if left_out > 0 else "")
+    if (unlisted := len(rows) - MOST_ROWS) > 0:
+        text += f" {unlisted} further shots stand in renders.parquet alone."
+    if (unseen := sum(bool(row["strip_key"]) for row in rows) - MOST_STRIPS) > 0:
+        text += f" Of {unseen} shots no pictures are shown here."
+    return text
 
 
 def _section(ledger: Ledger, row: Mapping[str, Any]) -> Section:

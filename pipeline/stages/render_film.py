@@ -26,7 +26,6 @@ from pipeline.stage import Outcome, Resources, Result, Stage, Work
 from pipeline.stages.film_shot import FaceCrops, ShotPlan, ShotSound, plan_shot, sound_of
 from pipeline.stages.rendering import (
     DELIVERED,
-    STRIP,
     Animators,
     BeforeAfter,
     Marks,
@@ -111,7 +110,7 @@ class RenderFilm(Stage):
         return Result(
             Outcome.OK,
             counts=counts,
-            files={DELIVERED: delivered, STRIP: pictures.write(work.folder / STRIP)},
+            files={DELIVERED: delivered, **pictures.write(work.folder)},
             info={**facts, "network_s": round(clock.network_s, 3)},
         )
 

@@ -18,7 +18,6 @@ from pipeline.stage import Outcome, Resources, Result, Stage, Work
 from pipeline.stages.portrait import CROP, SIZE_PX, Portrait
 from pipeline.stages.rendering import (
     DELIVERED,
-    STRIP,
     Animators,
     BeforeAfter,
     Marks,
@@ -105,7 +104,7 @@ class RenderPortrait(Stage):
         return Result(
             Outcome.OK,
             counts={**counts, "frames_kept": held},
-            files={DELIVERED: delivered, STRIP: pictures.write(work.folder / STRIP)},
+            files={DELIVERED: delivered, **pictures.write(work.folder)},
             info=facts,
         )
 

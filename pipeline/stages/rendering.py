@@ -30,6 +30,8 @@ Rgb = NDArray[np.uint8]
 
 DELIVERED = "delivered.mp4"
 STRIP = "strip.jpg"
+THUMBNAIL = "thumbnail.jpg"
+_THUMBNAIL_PX = 64
 _STRIP_PICTURES = 6
 
 
@@ -137,11 +139,14 @@ class BeforeAfter:
         if frame in self._wanted:
             self._pairs.append((_small(before), _small(after)))
 
-    def write(self, path: Path) -> Path:
-        """Write the rows before and after under each other, and return `path`."""
+    def write(self, folder: Path) -> dict[str, Path]:
+        """Write the rows before and after under each other, and one small picture of the shot."""
         rows = [strip([pair[row] for pair in self._pairs], 180) for row in (0, 1)]
-        path.write_bytes(jpeg(stack(rows), max_width_px=1600).data)
-        return path
+        _, middle = self._pairs[len(self._pairs) // 2]
+        files = {STRIP: folder / STRIP, THUMBNAIL: folder / THUMBNAIL}
+        files[STRIP].write_bytes(jpeg(stack(rows), max_width_px=1600).data)
+        files[THUMBNAIL].write_bytes(jpeg(strip([middle], _THUMBNAIL_PX)).data)
+        return files
 
 
 def _small(frame: Rgb) -> Rgb:

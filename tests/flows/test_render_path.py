@@ -121,7 +121,7 @@ def test_a_dub_takes_the_films_place_and_touches_the_face_alone(
     assert len(decode(store / moving["key"])) == moving["frames_total"] == 12
 
     pictures = pictures_of((store / "deliver/job/report.html").read_text("utf-8"))
-    assert len(pictures) == 2
+    assert len(pictures) == 4  # a strip and a thumbnail of each shot
     table = read_table(store / "deliver/job/renders.parquet", renders_schema())
     assert table["shot_id"].to_pylist() == ["dub", "moving"]
     assert table["sha256"].null_count == 0

@@ -100,7 +100,7 @@ def test_what_cannot_be_meant_is_refused_before_a_picture_is_looked_at(
 def test_a_missing_network_is_told_as_everywhere(
     store: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def look(_: Path) -> KnownFace:
+    def look(*_: object) -> KnownFace:
         raise AssetMissing("mobilefacenet_128 is not here; run: e3d assets fetch mobilefacenet_128")
 
     monkeypatch.setattr(reference_face, "reference_face", look)

@@ -21,7 +21,7 @@ from pipeline.rendering.delivery import JOBS, Delivered, deliver
 from pipeline.rendering.job import FilmShot, Job, Performance
 from pipeline.rendering.plan import RenderPlan, ShotFiles
 from pipeline.stage import Item
-from pipeline.stages.rendering import DELIVERED, STRIP, RenderConfig
+from pipeline.stages.rendering import DELIVERED, STRIP, THUMBNAIL, RenderConfig
 from pipeline.training.runs import TrainedRun
 from storage.identity import digest
 from storage.ledger import Ledger
@@ -82,7 +82,7 @@ def job(ledger: Ledger, tmp_path: Path) -> Rendered:
     for shot in shots:
         commit = ledger.commit(
             "render-film", digest(shot.id), outcome="ok", started_at="", seconds=1.0,
-            files={DELIVERED: film, STRIP: tmp_path / "strip"},
+            files={DELIVERED: film, **dict.fromkeys((STRIP, THUMBNAIL), tmp_path / "strip")},
         )  # fmt: skip
         item = Item(shot.id, {}, {"shot": shot.id, "sources": [actor.sha256, dubber.sha256]})
         items.append(item.after(commit))
