@@ -16,7 +16,7 @@ from pipeline.home import e3d_home
 from pipeline.provenance.certificates import signing_identity
 from pipeline.provenance.mark_key import mark_key
 from pipeline.recipes import preprocess_recipe
-from pipeline.rendering.delivery import JOBS, deliver, delivery_folder
+from pipeline.rendering.delivery import JOBS, deliver, delivery_place
 from pipeline.rendering.job import Job
 from pipeline.rendering.job_file import parse_job
 from pipeline.rendering.plan import RenderPlan, plan_render
@@ -82,7 +82,10 @@ def _render(
 ) -> dict[str, Any]:
     store = ledger.store.url
     recipe = preprocess_recipe(wanted.recipe)
-    signing_identity(e3d_home())  # a wrong certificate must not wait for the last frame
+    # A wrong certificate, or a place that cannot be reached, must not wait for the last frame.
+    signing_identity(e3d_home())
+    place = delivery_place(ledger, wanted)
+    place.store.list(place.folder)
     plan = plan_render(ledger, wanted, recipe, _now(), weights)
     config = RenderConfig(
         visible_mark=wanted.visible_mark,
@@ -128,14 +131,14 @@ def finish(store: str, plan: RenderPlan, items: list[Item], config: RenderConfig
 
     rows = deliver(ledger, plan, items, config, signing_identity(e3d_home()), _now(), report).rows
     page = render_report(ledger, plan, rows)
-    key = f"{delivery_folder(plan.job)}/report.html"
-    ledger.store.put(key, page.html().encode())
+    place = delivery_place(ledger, plan.job)
+    place.store.put(place.key("report.html"), page.html().encode())
     for row in rows:
-        row["uri"] = ledger.store.uri(row["key"]) if row["key"] else ""
+        row["uri"] = place.store.uri(row["key"]) if row["key"] else ""
     shown = [{column: show(row) for column, show in _SHOWN.items()} for row in rows]
     artifacts.create_outcome_table(f"{name}-shots", shown, f"Shots of job {name}")
     artifacts.create_report(f"{name}-report", page.markdown(), f"Report of job {name}")
-    return {"job": name, "shots": rows, "report": ledger.store.uri(key)}
+    return {"job": name, "shots": rows, "report": place.uri("report.html")}
 
 
 def _now() -> datetime.datetime:

@@ -71,7 +71,7 @@ def simulated_job(ledger: Ledger, name: str, shots: int) -> tuple[RenderPlan, li
         recipe=preprocess_recipe("dubbing"),
         run=run,
         weights=weights,
-        shots=[ShotFiles(shot, film, performance, shot.id) for shot in wanted],
+        shots=[ShotFiles(shot, film, performance, None, shot.id) for shot in wanted],
         consents={},
         refused={},
     )

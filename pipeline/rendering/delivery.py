@@ -21,6 +21,7 @@ from pipeline.stages.rendering import DELIVERED, STRIP, THUMBNAIL, RenderConfig
 from storage.identity import JSON, digest
 from storage.ledger import Commit, Ledger, Output
 from storage.schemas import renders_schema
+from storage.store import Store, open_store
 from storage.tables import write_table
 
 JOBS = "jobs"
@@ -42,9 +43,27 @@ class Delivered:
     written: int
 
 
-def delivery_folder(job: Job) -> str:
-    """Return the store key below which a job's files are delivered."""
-    return f"deliver/{job.job}"
+@dataclass(frozen=True)
+class Place:
+    """Where a job's files are delivered: below a key of a store."""
+
+    store: Store
+    folder: str
+
+    def key(self, name: str) -> str:
+        """Return the store's key of a delivered file."""
+        return f"{self.folder}/{name}"
+
+    def uri(self, name: str) -> str:
+        """Return where people find a delivered file."""
+        return self.store.uri(self.key(name))
+
+
+def delivery_place(ledger: Ledger, job: Job) -> Place:
+    """Return where a job's files go: to the job's own address, else to deliver/ in the store."""
+    if job.deliver_to is None:
+        return Place(ledger.store, f"deliver/{job.job}")
+    return Place(open_store(job.deliver_to), job.job)
 
 
 def deliver(
@@ -56,7 +75,7 @@ def deliver(
     now: datetime.datetime,
     report: Report = lambda _done, _total: None,
 ) -> Delivered:
-    """Sign what was rendered, put it to deliver/<job>/, and write the `renders` table.
+    """Sign what was rendered, put it where the job says, and write the `renders` table.
 
     Terms of consents are asked once more: one may have been revoked meanwhile. A file that this
     job has delivered already is neither signed nor copied again.
@@ -72,7 +91,8 @@ def deliver(
                 report(len(rows), len(items))
         table = folder / "renders.parquet"
         write_table(table, rows, renders_schema())
-        ledger.store.put_file(f"{delivery_folder(plan.job)}/renders.parquet", table)
+        place = delivery_place(ledger, plan.job)
+        place.store.put_file(place.key(table.name), table)
     weights: JSON = {"stage": plan.weights.stage, "key": plan.weights.key}
     shown = [{**row, "signed_key": desk.signed_keys.get(row["shot_id"])} for row in rows]
     made: dict[str, JSON] = {"run": plan.run.name, "weights": weights, "shots": shown}
@@ -107,8 +127,8 @@ class _Desk:
     ) -> None:
         self._ledger, self._plan, self._config = ledger, plan, config
         self._identity, self._folder = identity, folder
-        self._target = delivery_folder(plan.job)
-        self._there = set(ledger.store.list(self._target))
+        self._place = delivery_place(ledger, plan.job)
+        self._there = set(self._place.store.list(self._place.folder))
         before: Any = ledger.latest(JOBS, plan.job.job) or {"shots": []}
         self._before = {row["shot_id"]: row for row in before["shots"]}
         self._recipe_digest = digest(
@@ -153,7 +173,7 @@ class _Desk:
         }
 
     def _deliver(self, one: ShotFiles, shot: str, rendered: Commit) -> dict[str, str | None]:
-        key = f"{self._target}/{shot}.mp4"
+        key = self._place.key(f"{shot}.mp4")
         claim = self._claim(one, shot)
         before = self._before.get(shot, {}) if key in self._there else {}
         ledger_key = signed_key(rendered, DELIVERED, claim, self._identity)
@@ -171,7 +191,7 @@ class _Desk:
 
     def _put(self, output: Output, key: str, folder: Path) -> None:
         path = self._ledger.fetch(output, folder)
-        self._ledger.store.put_file(key, path)
+        self._place.store.put_file(key, path)
         path.unlink()
         self.written += 1
 

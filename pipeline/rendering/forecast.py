@@ -47,7 +47,9 @@ def forecast(ledger: Ledger, job: Job) -> dict[str, Any]:
 def _state(plan: RenderPlan, one: ShotFiles, known: dict[Any, Item]) -> tuple[str, str]:
     if refusal := plan.refused.get(one.shot.id):
         return "refused", f"{refusal.reason}: {refusal.sentence}"
-    for file in (one.still, one.performance):
+    for file in (one.still, one.performance, one.dub):
+        if file is None:
+            continue
         if file.trouble:
             return "unreadable", f"{file.name}: {file.trouble}"
         if (item := known.get(file.sha256)) and item.ended:

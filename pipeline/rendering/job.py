@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -36,6 +36,14 @@ class Performance(_Strict):
     """Time in the performance that plays at the first frame of the shot."""
 
 
+class Dub(_Strict):
+    """A sound file that is delivered with the pictures, such as the mix of the dub."""
+
+    file: str
+    start_s: Annotated[float, Field(ge=0)] = 0.0
+    """Time in the file that is heard with the first picture of the shot."""
+
+
 class Cuts(StrEnum):
     """Into what a film's stretch is divided: nothing, or the takes that its editor joined."""
 
@@ -63,6 +71,8 @@ class FilmShot(_Strict):
     """Where the shot begins in the film, after its first picture."""
     end_s: Annotated[float, Field(gt=0)] | None = None
     """Where it ends; None: with the film."""
+    dub: Dub | None = None
+    """Delivered in place of what `audio` says."""
     cuts: Cuts = Cuts.NONE
     """`auto` makes a shot of every take between two cuts: ID-001, ID-002, and so on."""
     audio: Literal["film", "performance"] = "film"
@@ -170,6 +180,10 @@ class Job(_Strict):
     shots: list[Shot] = []
     matrix: list[Matrix] = []
     """Further shots, written short: each of some sources with each of some performances."""
+    checkpoint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Ledger key of the run's weights or of one of its checkpoints; None: the newest."""
+    deliver_to: str | None = None
+    """Folder or s3://bucket/prefix, where JOB/ is made; None: deliver/ in the store."""
     visible_mark: bool = True
     """Write 'AI-generated' into a corner of every frame."""
     invisible_mark: bool = True
@@ -195,10 +209,13 @@ class Job(_Strict):
             performance = shot.performance.model_copy(
                 update={"video": place(shot.performance.video)}
             )
-            still = (
+            still: dict[str, Any] = (
                 {"film": place(shot.film)}
                 if isinstance(shot, FilmShot)
                 else {"portrait": place(shot.portrait)}
             )
+            if isinstance(shot, FilmShot) and shot.dub is not None:
+                still["dub"] = shot.dub.model_copy(update={"file": place(shot.dub.file)})
             shots.append(shot.model_copy(update={"performance": performance, **still}))
-        return self.model_copy(update={"shots": shots})
+        deliver_to = None if self.deliver_to is None else place(self.deliver_to)
+        return self.model_copy(update={"shots": shots, "deliver_to": deliver_to})

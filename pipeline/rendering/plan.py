@@ -13,7 +13,7 @@ from pipeline.recipes import PreprocessRecipe
 from pipeline.rendering.admission import consents_of, refusal_by_terms
 from pipeline.rendering.job import FilmShot, Job, PortraitShot
 from pipeline.stage import Item
-from pipeline.training.runs import TrainedRun, find_run, newest_weights
+from pipeline.training.runs import WEIGHT_STAGES, TrainedRun, find_run, newest_weights
 from storage.ledger import Commit, Ledger
 
 
@@ -25,6 +25,8 @@ class ShotFiles:
     still: FilmFile
     """The film of the actor, or the portrait."""
     performance: FilmFile
+    dub: FilmFile | None
+    """The sound file, where there is one."""
     of_shot: str
     """Id of the job's shot, of which this may be one take."""
 
@@ -92,11 +94,21 @@ def plan_render(
         job=job,
         recipe=recipe,
         run=run,
-        weights=weights or newest_weights(ledger, run),
+        weights=weights or _weights(ledger, run, job.checkpoint),
         shots=_identified(job),
         consents=consents,
         refused={shot: refusal for shot, refusal in refusals.items() if refusal},
     )
+
+
+def _weights(ledger: Ledger, run: TrainedRun, checkpoint: str | None) -> Commit:
+    """Return the weights that a job names, or the run's newest."""
+    if checkpoint is None:
+        return newest_weights(ledger, run)
+    for stage in WEIGHT_STAGES:
+        if found := ledger.find(stage, checkpoint):
+            return found
+    raise ConfigurationError(f"checkpoint {checkpoint!r} is not in {ledger.store.url}")
 
 
 def _identified(job: Job) -> list[ShotFiles]:
@@ -113,6 +125,7 @@ def _identified(job: Job) -> list[ShotFiles]:
             shot=shot,
             still=read(shot.film if isinstance(shot, FilmShot) else shot.portrait),
             performance=read(shot.performance.video),
+            dub=read(shot.dub.file) if isinstance(shot, FilmShot) and shot.dub else None,
             of_shot=shot.id,
         )
         for shot in job.shots

@@ -76,15 +76,19 @@ def _pieces(
 
 
 def _take(shot: FilmShot, number: int, start_s: float, end_s: float) -> FilmShot:
-    """Return a take of a shot; the performance goes on through all of them."""
-    performance = shot.performance
-    at_s = performance.start_s + start_s - shot.start_s
+    """Return a take of a shot; performance and dub go on through all of them."""
+    later_s = start_s - shot.start_s
+    moved = {
+        name: part.model_copy(update={"start_s": part.start_s + later_s})
+        for name, part in (("performance", shot.performance), ("dub", shot.dub))
+        if part is not None
+    }
     return shot.model_copy(
         update={
             "id": f"{shot.id}-{number:03d}",
             "start_s": start_s,
             "end_s": None if np.isinf(end_s) else end_s,
-            "performance": performance.model_copy(update={"start_s": at_s}),
+            **moved,
         }
     )
 
@@ -114,7 +118,7 @@ def _shot_item(
         places={
             "name": shot.id,
             "shot": one.of_shot,
-            "sources": [one.still.sha256, one.performance.sha256],
+            "sources": [file.sha256 for file in (one.still, one.performance, one.dub) if file],
         },
     )
     if refusal := plan.refused.get(one.of_shot):
@@ -123,6 +127,9 @@ def _shot_item(
     needed = {role: done[one.still.sha256], "performance": done[one.performance.sha256]}
     if ended := _unready(needed):
         return _ended(item, ended)
+    if one.dub and one.dub.trouble:
+        why = f"{one.dub.name}: {one.dub.trouble}"
+        return _ended(item, Ended("identify", Outcome.FAILED, "unreadable", why))
     assert shot.consent is not None  # noqa: S101  else it were refused
     consent = plan.consents[shot.consent]
     person = find_person(consent, faces.of(needed[role]), plan.recipe.landmarks.same_person)
@@ -130,7 +137,10 @@ def _shot_item(
         return refused(item, person)
     # Where files lie is no part of a shot's identity, nor is who allowed it: their content is.
     performance = shot.performance.model_copy(update={"video": ""})
-    settings = shot.model_copy(update={role: "", "consent": None, "performance": performance})
+    nowhere: dict[str, Any] = {role: "", "consent": None, "performance": performance}
+    if isinstance(shot, FilmShot) and shot.dub:
+        nowhere["dub"] = shot.dub.model_copy(update={"file": ""})
+    settings = shot.model_copy(update=nowhere)
     keys: dict[str, Any] = {
         name: {stage: commit.key for stage, commit in found.commits.items()}
         for name, found in needed.items()
@@ -140,6 +150,7 @@ def _shot_item(
         inputs={
             "shot": settings.model_dump(mode="json"),
             "still_sha256": one.still.sha256,
+            "dub_sha256": one.dub.sha256 if one.dub else None,
             "checkpoint": {"stage": plan.weights.stage, "key": plan.weights.key},
             "person": person,
             "camera_mode": str(plan.recipe.kind().camera_mode),
@@ -149,6 +160,7 @@ def _shot_item(
             **item.places,
             role: one.still.place,
             "performance": one.performance.place,
+            "dub": one.dub.place if one.dub else None,
             "face_model": str(plan.recipe.face3d.face_model),
         },
     )

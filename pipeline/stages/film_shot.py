@@ -112,6 +112,10 @@ class ShotSound:
 def sound_of(work: Work, shot: FilmShot, film: Path, plan: ShotPlan) -> ShotSound | None:
     """Return the sound of a shot; None where the chosen file has none in that stretch."""
     stretch, cut = plan.stretch, work.folder / "sound.mp4"
+    if shot.dub:
+        dub = local_film(str(work.item.places["dub"]), work.folder / "dub")
+        cut_sound(dub, cut, start_s=shot.dub.start_s, duration_s=stretch.duration_s + 1)
+        return ShotSound(cut, dub, shot.dub.start_s)
     if shot.audio == "film":
         if plan.info.audio is None:
             return None

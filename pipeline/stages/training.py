@@ -24,7 +24,7 @@ from storage.identity import JSON, digest
 from storage.ledger import Commit, Ledger
 
 CHECKPOINTS = "checkpoints"
-_CHECKPOINT_STAGE = "checkpoint"
+CHECKPOINT_STAGE = "checkpoint"
 METRICS = "metrics.jsonl"
 
 Train = Callable[[Sequence[Clip], TrainedState | None, Watch], TrainedState]
@@ -110,7 +110,7 @@ def device() -> torch.device:
 def newest_checkpoint(ledger: Ledger, key: str) -> Commit | None:
     """Return the newest checkpoint of the training with this stage key, if there is one."""
     found = ledger.latest(CHECKPOINTS, key)
-    return None if found is None else ledger.find(_CHECKPOINT_STAGE, str(found["key"]))
+    return None if found is None else ledger.find(CHECKPOINT_STAGE, str(found["key"]))
 
 
 def _keep_checkpoint(work: Work, key: str, reached: Reached) -> None:
@@ -122,7 +122,7 @@ def _keep_checkpoint(work: Work, key: str, reached: Reached) -> None:
     folder.mkdir(exist_ok=True)
     files = write_checkpoint(folder, state.tensors, state.card)
     work.ledger.commit(
-        _CHECKPOINT_STAGE,
+        CHECKPOINT_STAGE,
         checkpoint_key,
         outcome=str(Outcome.OK),
         files={**files, **reached.history.files()},

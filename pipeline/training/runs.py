@@ -7,11 +7,13 @@ from typing import Any
 from model.export3d.config import CLeBSConfig, Export3DConfig
 from model.export3d.network import Export3D
 from pipeline.errors import ConfigurationError
-from pipeline.stages.training import newest_checkpoint
+from pipeline.stages.training import CHECKPOINT_STAGE, newest_checkpoint
 from storage.checkpoints import read_checkpoint
 from storage.ledger import Commit, Ledger
 
 RUNS = "runs"
+WEIGHT_STAGES = ("export3d", CHECKPOINT_STAGE)
+"""Stages whose commits hold weights of the network: of a run's end, and on its way."""
 _WEIGHTS = "weights"
 
 

@@ -12,7 +12,7 @@ from flows.cli.main import app
 from model.export3d.describe import describe
 from pipeline.provenance.consent import RefusalReason
 from pipeline.recipes import ABLATIONS, PREPROCESS, TRAIN
-from pipeline.rendering.job import FilmShot, Job, Performance, Policy, PortraitShot
+from pipeline.rendering.job import Dub, FilmShot, Job, Performance, Policy, PortraitShot
 from preprocess.media.errors import FilmReason
 from preprocess.outcomes import FrameOutcome
 from preprocess.people.spans import SpanReason
@@ -112,7 +112,8 @@ def test_all_columns_of_frames_are_told() -> None:
 def test_all_fields_of_the_job_file_are_told() -> None:
     fields = {*Job.model_fields, *FilmShot.model_fields, *PortraitShot.model_fields}
     fields |= {f"performance.{name}" for name in Performance.model_fields}
-    assert fields - {"performance"} <= named(RENDERING)
+    fields |= {f"dub.{name}" for name in Dub.model_fields}
+    assert fields - {"performance", "dub"} <= named(RENDERING)
     assert set(map(str, Policy)) <= named(RENDERING)
 
 

@@ -22,16 +22,20 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelling
+from scipy.io import wavfile
 from small_dataset import NAME, decode, write_film
 
 from flows.render import render_film
 from flows.server import PrefectServer
 from flows.train import train_network
+from pipeline.errors import ConfigurationError
 from pipeline.home import e3d_home
 from pipeline.provenance.consent import Use
 from pipeline.provenance.consent_registry import revoke_consent
 from pipeline.provenance.mark_key import mark_key
 from pipeline.provenance.verify import C2PA, INVISIBLE, VISIBLE, Verdict, find_mark, verify_film
+from pipeline.training.runs import find_run
+from preprocess.media.sync import measure_sound_shift
 from preprocess.media.verify import verify_delivery
 from storage.ledger import Ledger
 from storage.schemas import renders_schema
@@ -355,3 +359,36 @@ def test_a_job_cancelled_in_the_ui_delivers_what_is_done_and_goes_on_later(
     assert outcomes.count("cancelled") == 6 - done
     again = e3d_here(*words)
     assert (again.code, {shot["outcome"] for shot in again.result["shots"]}) == (0, {"ok"})
+
+
+def test_a_dub_of_its_own_is_heard_in_step_at_the_jobs_own_address(
+    store: Path, short_man: Path, short_woman: Path, tmp_path: Path
+) -> None:
+    rate_hz, start_s = 16000, 0.3
+    noise = np.random.default_rng(3).normal(0, 3000, 3 * rate_hz).astype(np.int16)
+    wavfile.write(tmp_path / "mix.wav", rate_hz, noise)
+    shot = film_shot(short_man, short_woman, start_s=0.2, end_s=0.9)
+    shot["dub"] = {"file": str(tmp_path / "mix.wav"), "start_s": start_s}
+    out = tmp_path / "out"
+    (row,) = render(store, shot, job="mixed", deliver_to=str(out))["shots"]
+    assert row["outcome"] == "ok", row["detail"]
+    assert row["uri"] == str(out / "mixed/dub.mp4")
+    assert {path.name for path in (out / "mixed").iterdir()} == {
+        *("dub.mp4", "renders.parquet", "report.html")
+    }
+    assert not (store / "deliver/mixed").exists()
+    heard = measure_sound_shift(
+        out / "mixed/dub.mp4", tmp_path / "mix.wav", reference_start_s=start_s
+    )
+    assert heard.shift_s is not None
+    assert abs(heard.shift_s) < 0.001
+    assert row["av_offset_s"] == pytest.approx(heard.shift_s, abs=1e-4)
+
+
+def test_a_job_can_name_its_weights(store: Path, short_man: Path, short_woman: Path) -> None:
+    run = find_run(Ledger(open_store(str(store))), RUN)
+    key = run.keys["export3d"]
+    shot = film_shot(short_man, short_woman, end_s=0.2)
+    assert render(store, shot, checkpoint=key)["shots"][0]["checkpoint_key"] == key
+    with pytest.raises(ConfigurationError, match=r"checkpoint '0000.* is not in"):
+        render(store, shot, checkpoint="0" * 64)

@@ -74,7 +74,7 @@ def job(ledger: Ledger, tmp_path: Path) -> Rendered:
         recipe=preprocess_recipe("dubbing"),
         run=run,
         weights=ledger.commit("export3d", digest("run"), outcome="ok", started_at="", seconds=0.0),
-        shots=[ShotFiles(shot, actor, dubber, shot.id) for shot in shots],
+        shots=[ShotFiles(shot, actor, dubber, None, shot.id) for shot in shots],
         consents={},
         refused={},
     )
