@@ -8,15 +8,14 @@ import math
 import os
 import statistics
 import tempfile
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measure.sampled import sampled
 from benchmarks.orchestration.simulated import (
     NOW,
     simulated_job,
@@ -178,23 +177,3 @@ def resident_mib() -> float:
     """Return this process's resident memory."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-@contextmanager
-def sampled(read: Callable[[], float], every_s: float = 0.5) -> Iterator[list[float]]:
-    """Collect what `read` returns, from the block's begin to its end."""
-    values = [read()]
-    over = threading.Event()
-
-    def sample() -> None:
-        while not over.wait(every_s):
-            values.append(read())
-
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield values
-    finally:
-        over.set()
-        thread.join(timeout=5)
-        values.append(read())

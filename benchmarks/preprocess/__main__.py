@@ -14,11 +14,9 @@ import platform
 import shutil
 import statistics
 import tempfile
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measure.sampled import sampled
 from benchmarks.preprocess.memory import peak_mib_of_workers
 from pipeline.faces.backends import open_networks
 from pipeline.films import find_films, identify_films
@@ -74,7 +73,7 @@ def stage_rates(film: Path, recipe: PreprocessRecipe, folder: Path) -> dict[str,
 
 def whole_rate(films: list[Path], recipe: PreprocessRecipe, folder: Path) -> dict[str, float]:
     """Frames a second of all films on an embedded Ray that has started, and memory of workers."""
-    with connected(None), _sampled(peak_mib_of_workers) as peaks:
+    with connected(None), sampled(peak_mib_of_workers) as peaks:
         began_s = time.monotonic()
         items = _run(RayRunner(), films, recipe, folder / "whole")
         seconds = time.monotonic() - began_s
@@ -168,24 +167,6 @@ def _seconds(part: Callable[[], None]) -> float:
     began_s = time.perf_counter()
     part()
     return time.perf_counter() - began_s
-
-
-@contextmanager
-def _sampled(read: Callable[[], float], every_s: float = 1.0) -> Iterator[list[float]]:
-    values: list[float] = []
-    over = threading.Event()
-
-    def sample() -> None:
-        while not over.wait(every_s):
-            values.append(read())
-
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield values
-    finally:
-        over.set()
-        thread.join(timeout=5)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from flows import server as flows_server
 from flows.cli.main import main
 from flows.server import PrefectServer, prefect_server
 from tests.flows.command import Ended, e3d
+from tests.flows.consents import agree
 
 
 @pytest.fixture(scope="session")
@@ -129,3 +130,19 @@ def trained(
     result = train_network(str(store), NAME, TRAIN_RECIPE, RUN, ray_address="none")
     torch.set_num_threads(threads)
     return TrainedRun(store, result)
+
+
+@pytest.fixture(scope="session")
+def consented(
+    trained: TrainedRun,
+    short_man: Path,
+    short_woman: Path,
+    portrait_png: Path,
+    dlib_resnet: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The store of `trained`, with the consents `man`, `woman` and `astronaut`. To be copied."""
+    store = Path(shutil.copytree(trained.store, tmp_path_factory.mktemp("consented") / "store"))
+    for name, shown in (("man", short_man), ("woman", short_woman), ("astronaut", portrait_png)):
+        agree(store, name, shown)
+    return store

@@ -7,7 +7,7 @@ import dataclasses
 import datetime
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from preprocess.media.probe import probe_film
 from storage.ledger import Ledger
 from storage.store import open_store
 from tests.flows.conftest import RUN
-from tests.flows.consents import RENDER_RECIPE, agree
+from tests.flows.consents import RENDER_RECIPE
 
 Frames = NDArray[np.uint8]
 _MUX_LIMIT_S = 60.0
@@ -202,14 +202,6 @@ def sound_is_late_s(delivered: Path, film: Path, start_s: float) -> float:
     assert wanted_N.std() > 1e-4
     match = np.correlate(heard_N[: count + 2 * most], wanted_N, "valid")
     return float(int(match.argmax()) - most) / rate_hz
-
-
-def store_of(trained: Path, folder: Path, consents: Mapping[str, Path]) -> Path:
-    """A copy of a store, with the consents of who is seen in films or pictures, by id."""
-    store = unrendered(trained, folder)
-    for name, shown in consents.items():
-        agree(store, name, shown)
-    return store
 
 
 def unrendered(store: Path, folder: Path) -> Path:

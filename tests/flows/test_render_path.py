@@ -42,7 +42,7 @@ from storage.schemas import renders_schema
 from storage.store import open_store
 from storage.tables import read_table
 from tests.flows.command import Ended
-from tests.flows.conftest import RUN, TRAIN_RECIPE, TrainedRun
+from tests.flows.conftest import RUN, TRAIN_RECIPE
 from tests.flows.consents import RENDER_RECIPE, agree
 from tests.flows.report_page import pictures_of
 
@@ -55,19 +55,9 @@ def _server(prefect_api: PrefectServer) -> None:
 
 
 @pytest.fixture(scope="module")
-def store(
-    trained: TrainedRun,
-    short_man: Path,
-    portrait_png: Path,
-    dlib_resnet: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    """A copy of the store with the tiny network, and the consents of the two who are shown."""
-    folder = tmp_path_factory.mktemp("render")
-    copy = Path(shutil.copytree(trained.store, folder / "store"))
-    agree(copy, "man", short_man)
-    agree(copy, "astronaut", portrait_png)
-    return copy
+def store(consented: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the store with the tiny network and the consents, for the renders of this file."""
+    return Path(shutil.copytree(consented, tmp_path_factory.mktemp("render") / "store"))
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ Where the pasted face lies is measured with each film's own faces in place of dr
 """
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,6 @@ from pipeline.faces.largest_face import largest_face
 from preprocess.boxes import longer_side
 from preprocess.landmarks.backend import Points
 from preprocess.media.verify import verify_delivery
-from tests.flows.conftest import TrainedRun
 from tests.flows.consents import agree
 from tests.flows.real_films import (
     Face,
@@ -37,7 +37,6 @@ from tests.flows.real_films import (
     render,
     show_own_crops,
     sound_of,
-    store_of,
     unrendered,
 )
 
@@ -65,16 +64,9 @@ def _server(prefect_api: PrefectServer) -> None:
 
 
 @pytest.fixture(scope="module")
-def store(
-    trained: TrainedRun,
-    short_man: Path,
-    short_woman: Path,
-    dlib_resnet: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    """A copy of the store with the tiny network, and the consents of man and woman."""
-    folder = tmp_path_factory.mktemp("real")
-    return store_of(trained.store, folder, {"man": short_man, "woman": short_woman})
+def store(consented: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the store with the tiny network and the consents, for the renders of this file."""
+    return Path(shutil.copytree(consented, tmp_path_factory.mktemp("render") / "store"))
 
 
 @pytest.fixture(scope="module")

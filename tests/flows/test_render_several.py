@@ -3,6 +3,7 @@
 Where the pictures count, each film's own faces stand in for those that the tiny network draws.
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from small_dataset import decode
 
 from flows.server import PrefectServer
 from model.inference.animator import Animator
-from tests.flows.conftest import TrainedRun
 from tests.flows.real_films import (
     encoded,
     film_shot,
@@ -28,7 +28,6 @@ from tests.flows.real_films import (
     sound_is_late_s,
     sound_of,
     still,
-    store_of,
     with_sound,
 )
 
@@ -48,17 +47,9 @@ def _server(prefect_api: PrefectServer) -> None:
 
 
 @pytest.fixture(scope="module")
-def store(
-    trained: TrainedRun,
-    short_man: Path,
-    short_woman: Path,
-    portrait_png: Path,
-    dlib_resnet: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    """A copy of the store with the tiny network, and the consents of three persons."""
-    consents = {"man": short_man, "woman": short_woman, "astronaut": portrait_png}
-    return store_of(trained.store, tmp_path_factory.mktemp("several"), consents)
+def store(consented: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the store with the tiny network and the consents, for the renders of this file."""
+    return Path(shutil.copytree(consented, tmp_path_factory.mktemp("render") / "store"))
 
 
 @pytest.fixture(scope="module")
