@@ -1,6 +1,5 @@
 """The flow `render`: a job of shots in, delivered films out."""
 
-import datetime
 import uuid
 from collections.abc import Callable, Sequence
 from operator import itemgetter
@@ -11,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows import artifacts
 from flows.watched import drained, run_stages
+from pipeline.clock import now
 from pipeline.errors import ConfigurationError, usable_name
 from pipeline.home import e3d_home
 from pipeline.provenance.certificates import signing_identity
@@ -25,7 +25,6 @@ from pipeline.reports.rendering import render_report, said_of
 from pipeline.runners.contract import cancelled
 from pipeline.runners.one_connection import one_connection
 from pipeline.stage import Item, StageSpec
-from pipeline.stages.portrait import Portrait, PortraitConfig
 from pipeline.stages.rendering import RenderConfig
 from storage.ledger import Commit, Ledger
 from storage.store import open_store
@@ -81,12 +80,11 @@ def _render(
     weights: Commit | None = None,
 ) -> dict[str, Any]:
     store = ledger.store.url
-    recipe = preprocess_recipe(wanted.recipe)
     # A wrong certificate, or a place that cannot be reached, must not wait for the last frame.
     signing_identity(e3d_home())
     place = delivery_place(ledger, wanted)
     place.store.list(place.folder)
-    plan = plan_render(ledger, wanted, recipe, _now(), weights)
+    plan = plan_render(ledger, wanted, preprocess_recipe(wanted.recipe), now(), weights)
     config = RenderConfig(
         visible_mark=wanted.visible_mark,
         mark_key=mark_key(e3d_home()).name if wanted.invisible_mark else None,
@@ -106,9 +104,11 @@ def _render(
         return done.items
 
     with one_connection():
-        seen = run("films", recipe.stages(), plan.films())
-        faces = StageSpec(Portrait, PortraitConfig(recipe.landmarks.networks))
-        seen += run("portraits", [faces], plan.portraits())
+        seen = [
+            item
+            for what, (stages, items) in plan.preparations().items()
+            for item in run(what, stages, items)
+        ]
         shots = shot_items(ledger, plan, seen)
         done = [
             item
@@ -129,7 +129,7 @@ def finish(store: str, plan: RenderPlan, items: list[Item], config: RenderConfig
     def report(done: int, total: int) -> None:
         bar.update(done / total, f"{name}: {done} of {total} shots delivered")
 
-    rows = deliver(ledger, plan, items, config, signing_identity(e3d_home()), _now(), report).rows
+    rows = deliver(ledger, plan, items, config, signing_identity(e3d_home()), now(), report).rows
     page = render_report(ledger, plan, rows)
     place = delivery_place(ledger, plan.job)
     place.store.put(place.key("report.html"), page.html().encode())
@@ -139,7 +139,3 @@ def finish(store: str, plan: RenderPlan, items: list[Item], config: RenderConfig
     artifacts.create_outcome_table(f"{name}-shots", shown, f"Shots of job {name}")
     artifacts.create_report(f"{name}-report", page.markdown(), f"Report of job {name}")
     return {"job": name, "shots": rows, "report": place.uri("report.html")}
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)

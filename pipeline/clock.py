@@ -3,6 +3,11 @@
 import datetime
 
 
+def now() -> datetime.datetime:
+    """Return the present time in UTC."""
+    return datetime.datetime.now(datetime.UTC)
+
+
 def utc_now() -> str:
     """Return the present time in UTC, ISO 8601 to the millisecond."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    return now().isoformat(timespec="milliseconds")

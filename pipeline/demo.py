@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.clock import now
 from pipeline.provenance.consent import Use
 from pipeline.provenance.consent_registry import find_consent, register_consent
 from pipeline.provenance.reference_face import reference_face
@@ -82,7 +83,7 @@ def register_demo_consents(ledger: Ledger, clips: Mapping[str, str]) -> None:
                 until=datetime.date(9999, 12, 31),
                 face=reference_face(Path(clips[role]), networks),
                 by="e3d demo",
-                now=datetime.datetime.now(datetime.UTC),
+                now=now(),
             )
 
 

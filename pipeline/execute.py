@@ -1,6 +1,5 @@
 """How one stage treats items: reuse or compute, check, commit. The same code under every runner."""
 
-import datetime
 import importlib.metadata
 import platform
 import re
@@ -11,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.clock import utc_now
 from pipeline.events import Event, ItemDone, StageProgress
 from pipeline.scratch import Scratch
 from pipeline.stage import (
@@ -95,7 +95,7 @@ class StageWorker:
         return self._ledger.begin_attempt(self.stage.name, self._key(item), self._run_id)
 
     def _compute(self, items: Sequence[Item], on_event: OnEvent) -> dict[str, Item]:
-        started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        started_at = utc_now()
         start = time.monotonic()
         out = {}
         with ExitStack() as folders:

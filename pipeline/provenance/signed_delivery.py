@@ -4,10 +4,10 @@ Signatures are not the same twice, so they are no part of the render. Its bytes 
 of its key; the signed file has a commit of its own, which a later run finds and delivers again.
 """
 
-import datetime
 import time
 from pathlib import Path
 
+from pipeline.clock import utc_now
 from pipeline.provenance.certificates import SigningIdentity
 from pipeline.provenance.claim import Claim
 from pipeline.provenance.manifest import SigningError, Standing, read_manifest, sign_film
@@ -44,7 +44,7 @@ def signed_delivery(
     output, key = rendered.output(name), signed_key(rendered, name, claim, identity)
     if found := ledger.find(SIGN, key):
         return found
-    started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    started_at = utc_now()
     started_s = time.monotonic()
     film, signed = ledger.fetch(output, folder), folder / f"signed-{name}"
     try:

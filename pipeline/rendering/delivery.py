@@ -83,7 +83,8 @@ def deliver(
     items = _still_allowed(ledger, plan, items, now)
     shots = {one.of_shot: one for one in plan.shots}
     with scratch_folder() as folder:
-        desk = _Desk(ledger, plan, config, identity, folder)
+        place = delivery_place(ledger, plan.job)
+        desk = _Desk(ledger, plan, config, identity, place, folder)
         rows: list[Row] = []
         with ThreadPoolExecutor(_SIGNERS) as signers:
             for row in signers.map(lambda item: desk.row(shots[_shot(item)], item), items):
@@ -91,7 +92,6 @@ def deliver(
                 report(len(rows), len(items))
         table = folder / "renders.parquet"
         write_table(table, rows, renders_schema())
-        place = delivery_place(ledger, plan.job)
         place.store.put_file(place.key(table.name), table)
     weights: JSON = {"stage": plan.weights.stage, "key": plan.weights.key}
     shown = [{**row, "signed_key": desk.signed_keys.get(row["shot_id"])} for row in rows]
@@ -123,12 +123,13 @@ class _Desk:
         plan: RenderPlan,
         config: RenderConfig,
         identity: SigningIdentity,
+        place: Place,
         folder: Path,
     ) -> None:
         self._ledger, self._plan, self._config = ledger, plan, config
         self._identity, self._folder = identity, folder
-        self._place = delivery_place(ledger, plan.job)
-        self._there = set(self._place.store.list(self._place.folder))
+        self._place = place
+        self._there = set(place.store.list(place.folder))
         before: Any = ledger.latest(JOBS, plan.job.job) or {"shots": []}
         self._before = {row["shot_id"]: row for row in before["shots"]}
         self._recipe_digest = digest(

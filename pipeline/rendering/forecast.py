@@ -1,15 +1,14 @@
 """What a render job would do, found out without doing any of it."""
 
-import datetime
 from collections import Counter
 from typing import Any
 
+from pipeline.clock import now
 from pipeline.execute import resolve
 from pipeline.recipes import preprocess_recipe
 from pipeline.rendering.job import Job
 from pipeline.rendering.plan import RenderPlan, ShotFiles, plan_render
-from pipeline.stage import Item, StageSpec
-from pipeline.stages.portrait import Portrait, PortraitConfig
+from pipeline.stage import Item
 from storage.ledger import Ledger
 
 
@@ -21,12 +20,10 @@ def forecast(ledger: Ledger, job: Job) -> dict[str, Any]:
     before) or `open`. Whether a face is the consent's is known only when it has been looked at.
     Raises as plan_render does.
     """
-    recipe = preprocess_recipe(job.recipe)
-    plan = plan_render(ledger, job, recipe, datetime.datetime.now(datetime.UTC))
-    faces = StageSpec(Portrait, PortraitConfig(recipe.landmarks.networks))
+    plan = plan_render(ledger, job, preprocess_recipe(job.recipe), now())
     known: dict[Any, Item] = {}
     films = 0
-    for stages, items in ((recipe.stages(), plan.films()), ([faces], plan.portraits())):
+    for stages, items in plan.preparations().values():
         films += len(items)
         done, _ = resolve(ledger, [one.build() for one in stages], items, lambda _: None)
         known |= {item.inputs["film_sha256"]: item for item in done}

@@ -12,7 +12,8 @@ from pipeline.provenance.consent import Consent, Refusal
 from pipeline.recipes import PreprocessRecipe
 from pipeline.rendering.admission import consents_of, refusal_by_terms
 from pipeline.rendering.job import FilmShot, Job, PortraitShot
-from pipeline.stage import Item
+from pipeline.stage import Item, StageSpec
+from pipeline.stages.portrait import Portrait, PortraitConfig
 from pipeline.training.runs import WEIGHT_STAGES, TrainedRun, find_run, newest_weights
 from storage.ledger import Commit, Ledger
 
@@ -49,6 +50,14 @@ class RenderPlan:
     def admitted(self) -> list[ShotFiles]:
         """The shots for which something may be computed."""
         return [one for one in self.shots if one.shot.id not in self.refused]
+
+    def preparations(self) -> dict[str, tuple[list[StageSpec], list[Item]]]:
+        """Return what has to be done before any shot, by name: the stages, and their items."""
+        faces = StageSpec(Portrait, PortraitConfig(self.recipe.landmarks.networks))
+        return {
+            "films": (self.recipe.stages(), self.films()),
+            "portraits": ([faces], self.portraits()),
+        }
 
     def films(self) -> list[Item]:
         """Return an item for each different film that has to be pre-processed."""

@@ -4,7 +4,7 @@ Shapes: F frames of the shot, E expression coefficients.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +22,12 @@ from model.inference.paste_back import (
 from pipeline.films import local_film, unusable
 from pipeline.rendering.job import Cuts, FilmShot, Policy
 from pipeline.reports.pictures import spread
-from pipeline.stage import Outcome, Resources, Result, Stage, Work
+from pipeline.stage import Outcome, Result, Work
 from pipeline.stages.film_shot import FaceCrops, ShotPlan, ShotSound, plan_shot, sound_of
 from pipeline.stages.rendering import (
     DELIVERED,
-    Animators,
     BeforeAfter,
-    Marks,
-    RenderConfig,
+    RenderStage,
     Rgb,
     grown,
 )
@@ -45,31 +43,12 @@ MAX_SOUND_SHIFT_S = 0.01
 _TONE_FRAMES = 8
 
 
-class RenderFilm(Stage):
+class RenderFilm(RenderStage):
     """A film, a performance and a trained network in; the delivered film out."""
 
     name = "render-film"
     version = 5
     libraries = ("torch", "av", "opencv-python", "scipy")
-
-    config: RenderConfig
-
-    def __init__(self, config: RenderConfig) -> None:
-        super().__init__(config)
-        self.resources = Resources(cpus=2, gpus=config.gpus, memory_gib=3)
-
-    def identity(self) -> JSON:
-        """How shots are rendered and written."""
-        return self.config.identity()
-
-    def setup(self) -> None:
-        """Prepare for the network, which comes with the first shot."""
-        self._animators = Animators(self.config.batch)
-        self._marks = Marks(self.config)
-
-    def process(self, batch: Sequence[Work]) -> list[Result]:
-        """Render each shot."""
-        return [self._render(work) for work in batch]
 
     def _render(self, work: Work) -> Result:
         shot = FilmShot.model_validate(work.item.inputs["shot"])

@@ -3,7 +3,7 @@
 Shapes: F frames of the clip, E expression coefficients.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,14 +14,12 @@ from model.geometry.orbit import PIVOT_EG3D, PIVOT_EXACT, orbit_label
 from pipeline.faces.rows import FaceRows
 from pipeline.films import local_film, unusable
 from pipeline.rendering.job import PortraitShot, Pose
-from pipeline.stage import Outcome, Resources, Result, Stage, Work
+from pipeline.stage import Outcome, Result, Work
 from pipeline.stages.portrait import CROP, SIZE_PX, Portrait
 from pipeline.stages.rendering import (
     DELIVERED,
-    Animators,
     BeforeAfter,
-    Marks,
-    RenderConfig,
+    RenderStage,
     Rgb,
     commit_of,
     faces_of,
@@ -45,31 +43,12 @@ ORBIT_YAW_RAD, ORBIT_PITCH_RAD = np.deg2rad(20.0), np.deg2rad(6.0)
 """How far it goes: what faces in films show, and a network has seen."""
 
 
-class RenderPortrait(Stage):
+class RenderPortrait(RenderStage):
     """A picture, a performance and a trained network in; a clip of the picture, moving, out."""
 
     name = "render-portrait"
     version = 4
     libraries = ("torch", "av", "opencv-python")
-
-    config: RenderConfig
-
-    def __init__(self, config: RenderConfig) -> None:
-        super().__init__(config)
-        self.resources = Resources(cpus=2, gpus=config.gpus, memory_gib=3)
-
-    def identity(self) -> JSON:
-        """How shots are rendered and written."""
-        return self.config.identity()
-
-    def setup(self) -> None:
-        """Prepare for the network, which comes with the first shot."""
-        self._animators = Animators(self.config.batch)
-        self._marks = Marks(self.config)
-
-    def process(self, batch: Sequence[Work]) -> list[Result]:
-        """Render each shot."""
-        return [self._render(work) for work in batch]
 
     def _render(self, work: Work) -> Result:
         shot = PortraitShot.model_validate(work.item.inputs["shot"])

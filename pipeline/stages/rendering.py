@@ -1,5 +1,7 @@
 """What both kinds of shots share: settings, inputs fetched from the ledger, the trained network."""
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from pipeline.faces.rows import FaceRows, read_faces
 from pipeline.home import e3d_home
 from pipeline.provenance.mark_key import MARK_KEY_FILE, mark_key
 from pipeline.reports.pictures import jpeg, spread, stack, strip
-from pipeline.stage import Work
+from pipeline.stage import Resources, Result, Stage, Work
 from pipeline.stages.training import device
 from pipeline.training.runs import load_network
 from preprocess.media.deliver import DeliverySettings
@@ -105,6 +107,33 @@ class Marks:
                 self._pattern_HW = pattern(self._key, *where_HW.shape)
             frame_HWC = with_invisible_mark(frame_HWC, self._pattern_HW, where_HW, number)
         return with_visible_mark(frame_HWC) if self._visible else frame_HWC
+
+
+class RenderStage(Stage):
+    """A stage that renders shots, one work each."""
+
+    config: RenderConfig
+
+    def __init__(self, config: RenderConfig) -> None:
+        super().__init__(config)
+        self.resources = Resources(cpus=2, gpus=config.gpus, memory_gib=3)
+
+    def identity(self) -> JSON:
+        """How shots are rendered and written."""
+        return self.config.identity()
+
+    def setup(self) -> None:
+        """Prepare for the network, which comes with the first shot."""
+        self._animators = Animators(self.config.batch)
+        self._marks = Marks(self.config)
+
+    def process(self, batch: Sequence[Work]) -> list[Result]:
+        """Render each shot."""
+        return [self._render(work) for work in batch]
+
+    @abstractmethod
+    def _render(self, work: Work) -> Result:
+        """Render one shot."""
 
 
 def faces_of(work: Work, film: str, person: int | None = None) -> tuple[dict[str, str], FaceRows]:

@@ -146,3 +146,9 @@ def consented(
     for name, shown in (("man", short_man), ("woman", short_woman), ("astronaut", portrait_png)):
         agree(store, name, shown)
     return store
+
+
+@pytest.fixture(scope="module")
+def store(consented: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the store with the tiny network and the consents, for one file of tests."""
+    return Path(shutil.copytree(consented, tmp_path_factory.mktemp("render") / "store"))

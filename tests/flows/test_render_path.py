@@ -55,12 +55,6 @@ def _server(prefect_api: PrefectServer) -> None:
 
 
 @pytest.fixture(scope="module")
-def store(consented: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the store with the tiny network and the consents, for the renders of this file."""
-    return Path(shutil.copytree(consented, tmp_path_factory.mktemp("render") / "store"))
-
-
-@pytest.fixture(scope="module")
 def gap_film(short_man: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The man, with grey frames in the middle that show nobody; silent."""
     frames = decode(short_man)[:30]

@@ -5,7 +5,6 @@ Where the pasted face lies is measured with each film's own faces in place of dr
 """
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,12 +60,6 @@ FOREHEAD = (103, 67, 109, 10, 338, 297, 332)
 @pytest.fixture(autouse=True)
 def _server(prefect_api: PrefectServer) -> None:
     pass
-
-
-@pytest.fixture(scope="module")
-def store(consented: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the store with the tiny network and the consents, for the renders of this file."""
-    return Path(shutil.copytree(consented, tmp_path_factory.mktemp("render") / "store"))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 Where the pictures count, each film's own faces stand in for those that the tiny network draws.
 """
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,12 +43,6 @@ RANGES: dict[str, tuple[float, float | None]] = {
 @pytest.fixture(autouse=True)
 def _server(prefect_api: PrefectServer) -> None:
     pass
-
-
-@pytest.fixture(scope="module")
-def store(consented: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the store with the tiny network and the consents, for the renders of this file."""
-    return Path(shutil.copytree(consented, tmp_path_factory.mktemp("render") / "store"))
 
 
 @pytest.fixture(scope="module")
