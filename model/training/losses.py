@@ -10,17 +10,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from model.training.data import resize_antialiased
+from model.training.expression_loss import ExpressionLoss
 from model.training.perceptual import Perceptual
 
 
 @dataclass(frozen=True)
 class ReconstructionWeights:
-    """Weights of the four terms of Export3D eq. 13; the paper has all at 1."""
+    """Weights of the four terms of Export3D eq. 13, all 1 in the paper, and of one more."""
 
     l2: float = 1.0
     l2_raw: float = 1.0
     perceptual: float = 1.0
     perceptual_raw: float = 1.0
+    expression: float = 0.0
+    """Of the difference in expression that a network of landmarks sees; not in the paper."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,13 @@ def reconstruction_loss(
     target_BCHW: Tensor,
     perceptual: Perceptual | None,
     weights: ReconstructionWeights,
+    expression: ExpressionLoss | None = None,
 ) -> Reconstruction:
-    """Return L_rec of Export3D eq. 13 on images in [-1, 1].
+    """Return L_rec of Export3D eq. 13 on images in [-1, 1], with the expression's term.
 
     The raw render is compared with the target resized, antialiased, to its own size. Terms of
-    weight 0 are not computed; without `perceptual` the two perceptual terms drop out.
+    weight 0 are not computed; without `perceptual` the two perceptual terms drop out, without
+    `expression` that one.
     """
     small_BCHW = resize_antialiased(target_BCHW, raw_BCHW.shape[-1])
     total = image_BCHW.new_zeros(())
@@ -56,6 +61,9 @@ def reconstruction_loss(
         if weight and perceptual is not None:
             terms[f"perceptual{suffix}"] = value = perceptual(got, wanted)
             total = total + weight * value
+    if weights.expression and expression is not None:
+        terms["expression"] = value = expression(image_BCHW, target_BCHW)
+        total = total + weights.expression * value
     return Reconstruction(total, {name: term.detach() for name, term in terms.items()})
 
 

@@ -89,6 +89,25 @@ class HedVgg16(nn.Module):
         return torch.stack(distances).mean()
 
 
+class OnSquares:
+    """A distance of one square of the pictures, at a place drawn anew for each step.
+
+    For networks so costly that the whole picture takes longer than the generator: each part of it
+    is looked at as closely, only less often.
+    """
+
+    def __init__(self, distance: Perceptual, side_px: int) -> None:
+        self._distance, self._side_px = distance, side_px
+        self.name = f"{distance.name}-square{side_px}px"
+
+    def __call__(self, image_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
+        """Return the scalar distance; gradients flow into `image_BCHW` only."""
+        room = max(image_BCHW.shape[-1] - self._side_px, 0)
+        top, left = torch.randint(room + 1, (2,)).tolist()
+        rows, columns = slice(top, top + self._side_px), slice(left, left + self._side_px)
+        return self._distance(image_BCHW[..., rows, columns], target_BCHW[..., rows, columns])
+
+
 def _read_block(file: h5py.File, block: int, convs: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for index in range(convs):

@@ -26,6 +26,7 @@ from model.training.data import (
     to_bytes,
 )
 from model.training.discriminator import DiscriminatorConfig
+from model.training.expression_loss import ExpressionLoss
 from model.training.gradients import check_gradients
 from model.training.loop import Cadence, Run, Schedule, Watch, learning_rate
 from model.training.losses import (
@@ -102,6 +103,7 @@ def train_export3d(
     clebs: Mapping[str, Tensor] | None = None,
     weights: Mapping[str, Tensor] | None = None,
     perceptual: Perceptual | None = None,
+    expression: ExpressionLoss | None = None,
     shown: Sequence[Clip] | None = None,
     state: TrainedState | None = None,
     watch: Watch | None = None,
@@ -112,9 +114,9 @@ def train_export3d(
     `clebs` is the group "lebs" of `pretrain_clebs`; a network whose expression encoder is
     pre-trained needs it unless `state` holds it already, or `weights` does: the group "weights" of
     another training of this network, to begin with. Without `perceptual` L_rec has its two
-    squared terms only. The pairs of the sample pictures come from `shown`, which may be frames
-    held out; without it they are frames that are trained on. The group "weights" of the result is
-    the network's.
+    squared terms only, without `expression` its weight has no effect. The pairs of the sample
+    pictures come from `shown`, which may be frames held out; without it they are frames that are
+    trained on. The group "weights" of the result is the network's.
 
     Where torch's default process group is set up, its processes train together and all return the
     state; only the first one's `watch` is told anything. Raises TrainingDataError,
@@ -123,7 +125,14 @@ def train_export3d(
     team = Team.joined()
     check_share(config.batch, team.size)
     trainee = _Export3DTraining(
-        network_config, config, clips, shown or clips, perceptual, torch.device(device), team
+        network_config,
+        config,
+        clips,
+        shown or clips,
+        perceptual,
+        expression,
+        torch.device(device),
+        team,
     )
     schedule = Schedule(
         {RECONSTRUCTION: config.reconstruction_steps, ADVERSARIAL: config.adversarial_steps},
@@ -153,11 +162,12 @@ class _Export3DTraining:
         clips: Sequence[Clip],
         shown: Sequence[Clip],
         perceptual: Perceptual | None,
+        expression: ExpressionLoss | None,
         device: torch.device,
         team: Team = Team(),  # noqa: B008  a frozen value
     ) -> None:
-        self._config, self._device, self._perceptual = config, device, perceptual
-        self._team = team
+        self._config, self._device, self._team = config, device, team
+        self._perceptual, self._expression = perceptual, expression
         side = network_config.image_px
         bank = FrameBank(clips, side, round(config.cache_gib * 2**30))
         pairs = PairSampler(clips, bank, config.batch, config.seed, team)
@@ -205,6 +215,7 @@ class _Export3DTraining:
                 batch.driving_BCHW,
                 self._perceptual,
                 self._config.weights,
+                self._expression,
             )
         total, losses = loss.total, dict(loss.terms)
         if critic is not None:

@@ -7,13 +7,15 @@ from torch import Tensor
 
 from model.export3d.config import Export3DConfig
 from model.training.data import Clip
+from model.training.expression_loss import ExpressionLoss
 from model.training.holdout import Holdout, split
 from model.training.loop import Watch
-from model.training.perceptual import HedVgg16
+from model.training.perceptual import HedVgg16, OnSquares, Perceptual
 from model.training.state import TrainedState
 from model.training.team import UnevenShareError, check_share
 from model.training.trainer import TrainingConfig, train_export3d
 from pipeline.errors import ConfigurationError
+from pipeline.faces.expression_loss import expression_loss_identity, open_expression_loss
 from pipeline.stage import Resources, Result, Work, stage_key
 from pipeline.stages.train_clebs import ENCODER
 from pipeline.stages.training import Reached, device, run_training, train_here
@@ -38,6 +40,8 @@ class TrainExport3DConfig:
     """Blocks of VGG16 in the perceptual loss, 1 to 5; 0 trains without one."""
     perceptual_px: int | None = None
     """Images larger than this are shrunk for the perceptual loss; None compares full size."""
+    perceptual_square_px: int | None = None
+    """Side of the square, drawn for each step, that the perceptual loss sees; None: all of it."""
     holdout: Holdout = field(default_factory=Holdout)
     """Frames that the run never sees; pictures of samples are of them, where there are any."""
     from_weights: bool = False
@@ -81,23 +85,34 @@ class TrainExport3D(SharedTraining):
         self.resources = self.each if config.workers == 1 else Resources(cpus=0, memory_gib=1)
 
     def identity(self) -> JSON:
-        """Network, training, the network behind the perceptual loss, and the frames left out."""
+        """Network, training, the networks behind the losses, and the frames left out."""
         blocks = self.config.perceptual_blocks
         return {
             "network": plain(self.config.network),
             "training": plain(self.config.training),
             "perceptual_blocks": blocks,
             "perceptual_px": self.config.perceptual_px,
+            "perceptual_square_px": self.config.perceptual_square_px,
             "perceptual_sha256": assets.weights_digest(PERCEPTUAL) if blocks else "",
+            "expression": expression_loss_identity() if self._reads_expressions else None,
             "holdout": plain(self.config.holdout),
         }
 
     def setup(self) -> None:
-        """Load the perceptual network."""
+        """Load the networks of the losses."""
         blocks, px = self.config.perceptual_blocks, self.config.perceptual_px
-        self._perceptual: HedVgg16 | None = None
+        self._perceptual: Perceptual | None = None
         if blocks:
             self._perceptual = HedVgg16(assets.locate(PERCEPTUAL), blocks, px).to(device())
+            if square_px := self.config.perceptual_square_px:
+                self._perceptual = OnSquares(self._perceptual, square_px)
+        self._expression: ExpressionLoss | None = None
+        if self._reads_expressions:
+            self._expression = open_expression_loss().to(device())
+
+    @property
+    def _reads_expressions(self) -> bool:
+        return self.config.training.weights.expression > 0
 
     def process(self, batch: Sequence[Work]) -> list[Result]:
         """Train once for each run."""
@@ -124,6 +139,7 @@ class TrainExport3D(SharedTraining):
                 clebs=clebs,
                 weights=weights,
                 perceptual=self._perceptual,
+                expression=self._expression,
                 state=state,
                 watch=watch,
                 device=device(),

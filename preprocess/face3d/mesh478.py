@@ -162,6 +162,13 @@ def express(model: Mesh478, offsets_TV3: Array) -> Array:
     return _ridge(expression_ED, offsets_TV3.reshape(len(offsets_TV3), -1), model.noise_dm)
 
 
+def readout(model: Mesh478) -> Array:
+    """Return the matrix [I+E,D] that reads identity and expression off offsets from the mean."""
+    bases = (model.face.identity_IV3, model.face.expression_EV3)
+    both_KD = np.concatenate([basis.reshape(len(basis), -1) for basis in bases])
+    return _ridge(both_KD, np.eye(both_KD.shape[1]), model.noise_dm).T
+
+
 def _ridge(basis_KD: Array, values: Array, noise: float) -> Array:
     """Posterior mean [...,K] of unit-variance coefficients of values [...,D] with white noise."""
     gram = basis_KD @ basis_KD.T + noise**2 * np.eye(len(basis_KD))

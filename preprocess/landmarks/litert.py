@@ -33,6 +33,11 @@ def network_of(bundle: Path, sha256: str, member: str) -> Network:
     Raises OSError if the file cannot be read, ValueError if it is another file than its digest
     says.
     """
+    return Network(read_member(bundle, sha256, member))
+
+
+def read_member(bundle: Path, sha256: str, member: str) -> bytes:
+    """Return one tflite file of a bundle; raises as `network_of`."""
     check_digest(bundle, sha256)
     with zipfile.ZipFile(bundle) as members:
-        return Network(members.read(member))
+        return members.read(member)

@@ -16,6 +16,7 @@ from preprocess.landmarks.backend import Detection, FaceObservation, Points, Rgb
 from preprocess.landmarks.litert import Network, network_of
 from preprocess.landmarks.mesh_points import EYE_CORNERS, MESH_POINTS, five_points, ibug68
 
+MESH_MEMBER = "face_landmarks_detector.tflite"
 _MESH_PX = 256
 _ROI_SCALE = 1.5
 _MIN_PRESENCE = 0.5  # the bundle's own default
@@ -55,7 +56,7 @@ class MediapipeLandmarks:
 
     @cached_property
     def _network(self) -> Network:
-        return network_of(self._task_file, self._sha256, "face_landmarks_detector.tflite")
+        return network_of(self._task_file, self._sha256, MESH_MEMBER)
 
     def _mesh(self, rgb: Rgb, to_crop: Points) -> FaceObservation:
         crop = warp_crop(rgb, to_crop, _MESH_PX)

@@ -32,6 +32,16 @@ def test_reconstruction_adds_full_and_raw_terms():
     assert raw.grad.abs().sum() > 0
 
 
+def test_the_expression_term_sees_the_whole_picture_alone_and_weighs_as_told():
+    target = torch.zeros(1, 3, 16, 16)
+    weights = ReconstructionWeights(l2=0, l2_raw=0, expression=0.5)
+    loss = reconstruction_loss(
+        target + 0.2, target[..., :4, :4] + 9, target, None, weights, MeanDifference()
+    )
+    assert {name: round(float(v), 4) for name, v in loss.terms.items()} == {"expression": 0.2}
+    assert float(loss.total) == pytest.approx(0.1)
+
+
 def test_terms_of_no_weight_and_without_a_distance_are_left_out():
     target = torch.zeros(1, 3, 16, 16)
     weights = ReconstructionWeights(l2_raw=0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model.training.data import resize_antialiased
-from model.training.perceptual import HedVgg16, PerceptualWeightsError
+from model.training.perceptual import HedVgg16, OnSquares, PerceptualWeightsError
 from storage import assets
 
 
@@ -103,3 +103,28 @@ def test_the_real_trunk_minds_blur_more_than_brightness(portrait_png):
     blurred = torch.nn.functional.conv2d(image, kernel, padding=2, groups=3)
     assert float(distance(brighter, image)) < 0.2 * float(distance(blurred, image))
     assert float(distance(image.flip(3), image)) > float(distance(blurred, image))
+
+
+def test_one_square_of_the_pictures_at_a_place_drawn_for_each_step():
+    class Remember:
+        name = "remember"
+        seen: list[torch.Tensor] = []  # noqa: RUF012
+
+        def __call__(self, image_BCHW, target_BCHW):
+            assert torch.equal(image_BCHW + 1, target_BCHW)
+            self.seen.append(image_BCHW)
+            return image_BCHW.mean()
+
+    distance = OnSquares(Remember(), 8)
+    image = torch.arange(32.0 * 32).view(1, 1, 32, 32)
+    torch.manual_seed(0)
+    for _ in range(300):
+        distance(image, image + 1)
+    corners = {int(one[0, 0, 0, 0]) for one in Remember.seen}
+    assert {one.shape[-2:] for one in Remember.seen} == {(8, 8)}
+    assert min(c % 32 for c in corners) == 0
+    assert max(c % 32 for c in corners) == 24
+    assert max(corners) // 32 == 24
+    assert distance.name == "remember-square8px"
+    distance(image[..., :4, :4], image[..., :4, :4] + 1)
+    assert Remember.seen[-1].shape[-2:] == (4, 4)  # raw images smaller than the square: as they are
