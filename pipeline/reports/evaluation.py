@@ -212,7 +212,9 @@ def _expressions(ledger: Ledger, commit: Commit) -> list[Section]:
         rows.append((f"{probe.replace('_', ' ')} can be read off: r", *of_codes))
     text = (
         "Beta are the coefficients of the face model, beta prime what the encoder makes of them. "
-        "An encoder that has learned forgets the person and keeps the mouth."
+        "An encoder that has learned forgets the person and keeps the mouth. Beta less person has "
+        "every person's own mean taken off: what it still tells is not who they are, but what "
+        "they said and felt in their films."
     )
     table = Table(("", *(code.replace("_", " ") for code in codes)), rows)
     return [Section("Expression encoder", text, table, _pictures(ledger, commit))]

@@ -28,6 +28,7 @@ from storage.identity import JSON, plain
 
 NUMBERS, TSNE = "expressions.json", "tsne.png"
 BETA, ENCODED, UNTRAINED = "beta", "beta_prime", "untrained"
+LESS_PERSON = "beta_less_person"
 
 Array = NDArray[np.float64]
 
@@ -44,8 +45,9 @@ class ExpressionsConfig:
     """Persons with fewer are left out, by name."""
     neighbours: int = 5
     """Frames that are asked whom a frame shows."""
-    apart_s: float = 0.4
-    """Frames of one clip nearer than this are not asked: they show the same instant."""
+    apart_s: float = 2.0
+    """Frames of one clip nearer than this are not asked: they show the same moment of the take,
+    and find each other by that in codes that know nothing of the person."""
     tsne_persons: int = 10
     """Persons in the picture, at most (the paper's number)."""
     tsne_frames: int = 10
@@ -60,7 +62,7 @@ class Expressions(Stage):
     """Weights and a dataset in; what expression codes tell of person, pose and mouth out."""
 
     name = "expressions"
-    version = 1
+    version = 2
     unit = "films"
     resources = Resources(cpus=1, memory_gib=2)
     libraries = ("torch", "scipy", "scikit-learn", "matplotlib")
@@ -84,7 +86,7 @@ class Expressions(Stage):
             detail = f"{len(taken)} persons have {config.least_frames} frames; two are needed"
             return Result(Outcome.FAILED, "too_few_persons", detail)
         sample = _sample(taken, config.frames_per_person)
-        codes = _codes(network, sample.beta_ND, config.seed)
+        codes = _codes(network, sample, config.seed)
         shown = _shown(sample, config)
         numbers: dict[str, JSON] = {
             **work.item.inputs,
@@ -111,17 +113,24 @@ def encoded(condition: ExpressionCondition, beta_ND: Array) -> Array:
     return np.asarray(code_ND.double().numpy(), np.float64)
 
 
-def _codes(network: Export3D, beta_ND: Array, seed: int) -> dict[str, Array]:
-    """Return the codes to be judged: raw, encoded, and encoded without having learned.
+def _codes(network: Export3D, sample: "_Sample", seed: int) -> dict[str, Array]:
+    """Return the codes to be judged: raw, encoded, and two to compare these with.
 
-    A few numbers tell less than 64 whatever they are: what training did, the last one shows.
+    A few numbers tell less than 64 whatever they are: what training did, the encoder without it
+    shows. Takes differ in what is felt and said: how far that alone tells them apart, beta shows
+    with every person's own mean, for which one has to know the person, taken off.
     """
+    beta_ND = sample.beta_ND
+    less_ND = beta_ND.copy()
+    for name in np.unique(sample.name_N):
+        less_ND[sample.name_N == name] -= beta_ND[sample.name_N == name].mean(axis=0)
     with seeded([seed], torch.device("cpu")):
         untrained = ExpressionCondition(network.config)
     return {
         BETA: beta_ND,
         ENCODED: encoded(network.condition, beta_ND),
         UNTRAINED: encoded(untrained, beta_ND),
+        LESS_PERSON: less_ND,
     }
 
 

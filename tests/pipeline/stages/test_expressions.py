@@ -15,6 +15,7 @@ from pipeline.stage import StageSpec
 from pipeline.stages.expressions import (
     BETA,
     ENCODED,
+    LESS_PERSON,
     NUMBERS,
     TSNE,
     UNTRAINED,
@@ -52,14 +53,18 @@ def test_every_number_is_there_for_every_code(numbers: dict[str, Any], judged: J
     assert numbers["dataset"] == judged.item.inputs["dataset"]
     assert len(numbers["persons"]) == 2
     assert numbers["frames"] == sum(own["frames"] for own in numbers["persons"].values())
-    assert set(numbers["codes"]) == {BETA, ENCODED, UNTRAINED}
+    assert set(numbers["codes"]) == {BETA, ENCODED, UNTRAINED, LESS_PERSON}
     for code in numbers["codes"].values():
         assert set(code["probes"]) == {"mouth_opening", "pitch", "yaw", "roll"}
         assert 0.3 < code["identity"]["chance"] < 0.5
         assert code["identity_other_clips"] is None  # nobody has a second clip
         assert -1 <= code["silhouette"] <= 1
     assert numbers["codes"][BETA]["identity"]["accuracy"] > 0.9
-    assert len({json.dumps(code) for code in numbers["codes"].values()}) == 3
+    less = numbers["codes"][LESS_PERSON]
+    assert less["identity"]["accuracy"] < numbers["codes"][BETA]["identity"]["accuracy"] - 0.1
+    for probe, score in less["probes"].items():  # these are about means anyway
+        assert score["r"] == pytest.approx(numbers["codes"][BETA]["probes"][probe]["r"])
+    assert len({json.dumps(code) for code in numbers["codes"].values()}) == 4
 
 
 def test_the_mouth_is_that_of_the_landmarks(judged: Judged, numbers: dict[str, Any]) -> None:
