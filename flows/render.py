@@ -20,7 +20,7 @@ from pipeline.rendering.delivery import JOBS, deliver, delivery_place
 from pipeline.rendering.job import Job
 from pipeline.rendering.job_file import parse_job
 from pipeline.rendering.plan import RenderPlan, plan_render
-from pipeline.rendering.shots import in_order, shot_items, shot_stages
+from pipeline.rendering.shots import in_order, longest_first, shot_items, shot_stages
 from pipeline.reports.rendering import render_report, said_of
 from pipeline.runners.contract import cancelled
 from pipeline.runners.one_connection import one_connection
@@ -113,7 +113,7 @@ def _render(
         done = [
             item
             for mode, stage in shot_stages(config).items()
-            for item in run(f"{mode} shots", [stage], shots[mode])
+            for item in run(f"{mode} shots", [stage], longest_first(shots[mode]))
         ]
     result = finish(store, plan, in_order(plan, done), config)
     return drained(f"job {wanted.job}") if is_cancelled else result

@@ -4,6 +4,7 @@ Shape suffixes: B batch, N tokens, C channels, H, W, M condition vectors, D thei
 The numbers in comments are the rows of Spec 2.4.3.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,13 +40,17 @@ class SourceTokens:
     tokens_BNC: Tensor
     detail_BCHW: Tensor | None
 
-    def expand(self, batch: int) -> "SourceTokens":
-        """Return one source's tokens as a batch of that many, without copying them."""
-        detail = self.detail_BCHW
-        return SourceTokens(
-            self.tokens_BNC.expand(batch, -1, -1),
-            None if detail is None else detail.expand(batch, -1, -1, -1),
-        )
+
+def join_tokens(sources: Sequence[SourceTokens]) -> SourceTokens:
+    """Return the tokens of several sources, of one picture each, as one batch.
+
+    Laid out alike whether they are of one picture or of many, so that the same kernels take them.
+    """
+    if len(sources) == 1:
+        return sources[0]
+    details = [source.detail_BCHW for source in sources if source.detail_BCHW is not None]
+    tokens_BNC = torch.cat([source.tokens_BNC for source in sources])
+    return SourceTokens(tokens_BNC, torch.cat(details) if details else None)
 
 
 class TriplaneGenerator(nn.Module):

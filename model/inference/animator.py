@@ -1,11 +1,10 @@
-"""A trained network animates one portrait, frame by frame.
+"""A trained network animates portraits, frame by frame.
 
 Shape suffixes: T frames, B frames of one batch, H, W, C channels, E expression coefficients,
 25 camera label.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from model.export3d.generator import SourceTokens
+from model.export3d.generator import SourceTokens, join_tokens
 from model.export3d.network import Export3D
+from model.inference.mixing import FrameMixer
 from model.precision import Precision, arithmetic
 
 Numbers = NDArray[np.floating] | Tensor
@@ -40,7 +40,7 @@ class Speed:
 
 
 class Animator:
-    """Renders a portrait with given expressions from given cameras.
+    """Renders portraits with given expressions from given cameras, for any number of threads.
 
     Takes the network over: moves it to `device` and puts it in eval mode. What does not depend on
     the expression is computed once per source (Spec 2.10.3).
@@ -49,8 +49,10 @@ class Animator:
     not on `batch`, nor on how a shot was cut into pieces. (Matrix products of one to some ten rows
     take other kernels than longer ones and round differently; about one byte in 100,000 would
     change by one level. It costs a small network a sixth of its speed, a large one nothing.)
-    Elsewhere `batch` frames go together, and the same inputs in the same batches give the same
-    bytes; the next batch is computed while the frames of one are being used.
+    Elsewhere `batch` frames go together, of whichever portraits are being animated, and the next
+    batch is computed while the frames of one are being used. A batch that is not full is filled
+    up, so that all have one shape, take the same kernels, and a frame's bytes do not depend on its
+    neighbours.
     """
 
     def __init__(
@@ -70,77 +72,81 @@ class Animator:
         self._device = torch.device(device)
         on_cpu = self._device.type == "cpu"
         self._batch = 1 if on_cpu else batch
-        self._batches_ahead = 0 if on_cpu else 1
+        self._mixer = FrameMixer(self._render, self._batch, batches_ahead=0 if on_cpu else 1)
         self._seen: Callable[[SourceTokens, Tensor, Tensor], Tensor] = self._image
         if self._speed.compiled:
             mode = "default" if on_cpu else "reduce-overhead"
             self._seen = torch.compile(self._image, mode=mode)
-        self._source: SourceTokens | None = None
 
     @property
     def image_px(self) -> int:
         """Side of the frames that the network renders."""
         return self._network.config.image_px
 
-    def set_source(self, image: NDArray[np.uint8] | Tensor) -> None:
-        """Make this the portrait to animate: a square face crop of any size.
+    def portrait(self, image: NDArray[np.uint8] | Tensor) -> "AnimatedPortrait":
+        """Return a portrait that can be animated: a square face crop of any size.
 
         Either uint8 red, green, blue [H, W, 3], or a float tensor [3, H, W] in [-1, 1]. Raises
         ValueError for anything else.
         """
         image_BCHW = _as_signed(image).to(self._device)
-        side = self._network.config.image_px
-        if image_BCHW.shape[-1] != side:
+        if image_BCHW.shape[-1] != self.image_px:
+            size_hw = (self.image_px, self.image_px)
             image_BCHW = functional.interpolate(
-                image_BCHW, (side, side), mode="bilinear", antialias=True, align_corners=False
+                image_BCHW, size_hw, mode="bilinear", antialias=True, align_corners=False
             )
         with torch.inference_mode(), self._arithmetic():
-            self._source = self._network.encode_source(image_BCHW)
-
-    def animate(self, exp_TE: Numbers, camera_T25: Numbers) -> Iterator[NDArray[np.uint8]]:
-        """Return an iterator over T frames, uint8 [H, W, 3], each rendered when it is taken.
-
-        Raises RuntimeError without a source, ValueError for arrays of other shapes or with
-        numbers that are not finite, all before the first frame.
-        """
-        if self._source is None:
-            raise RuntimeError("an animator needs a source: call set_source first")
-        exps = _rows(exp_TE, self._network.config.expression_dims, "expressions")
-        cameras = _rows(camera_T25, 25, "camera labels")
-        if len(exps) != len(cameras):
-            raise ValueError(f"{len(exps)} expressions but {len(cameras)} camera labels")
-        return self._frames(self._source, exps, cameras)
-
-    def _frames(
-        self, source: SourceTokens, exp_TE: Tensor, camera_T25: Tensor
-    ) -> Iterator[NDArray[np.uint8]]:
-        rendered: deque[_Levels] = deque()
-        for start in range(0, len(exp_TE), self._batch):
-            exp_BE = exp_TE[start : start + self._batch].to(self._device)
-            camera_B25 = camera_T25[start : start + self._batch].to(self._device)
-            rendered.append(_Levels(self._render(source, exp_BE, camera_B25)))
-            if len(rendered) > self._batches_ahead:
-                yield from rendered.popleft().frames()
-        for levels in rendered:
-            yield from levels.frames()
+            tokens = self._network.encode_source(image_BCHW)
+        return AnimatedPortrait(tokens, self._network.config.expression_dims, self._mixer)
 
     @torch.inference_mode()
-    def _render(self, source: SourceTokens, exp_BE: Tensor, camera_B25: Tensor) -> Tensor:
-        """Return levels_BHWC, uint8, on the device."""
-        count = len(exp_BE)
-        if self._speed.compiled:  # for one shape only: the last batch is filled up
-            exp_BE, camera_B25 = _filled(exp_BE, self._batch), _filled(camera_B25, self._batch)
+    def _render(self, rows: Sequence["_Row"]) -> "_Levels":
+        rows = [*rows, *[rows[-1]] * (self._batch - len(rows))]
+        source = join_tokens([row.source for row in rows])
+        exp_BE = torch.stack([row.exp_E for row in rows]).to(self._device)
+        camera_B25 = torch.stack([row.camera_25 for row in rows]).to(self._device)
         with self._arithmetic():
             image_BCHW = self._seen(source, exp_BE, camera_B25)
-        levels_BCHW = ((image_BCHW[:count].float().clamp(-1, 1) + 1) * 127.5).round()
-        return levels_BCHW.to(torch.uint8).permute(0, 2, 3, 1)
+        levels_BCHW = ((image_BCHW.float().clamp(-1, 1) + 1) * 127.5).round()
+        return _Levels(levels_BCHW.to(torch.uint8).permute(0, 2, 3, 1))
 
     def _image(self, source: SourceTokens, exp_BE: Tensor, camera_B25: Tensor) -> Tensor:
-        planes_BPCHW = self._network.planes(source.expand(len(exp_BE)), exp_BE)
+        planes_BPCHW = self._network.planes(source, exp_BE)
         return self._network.render(planes_BPCHW, camera_B25).image_BCHW
 
     def _arithmetic(self) -> torch.autocast:
         return arithmetic(self._device, self._speed.precision)
+
+
+@dataclass(frozen=True, eq=False)
+class AnimatedPortrait:
+    """A source as the network sees it, computed once, and the animator's batches."""
+
+    _source: SourceTokens
+    _expressions: int
+    _mixer: "FrameMixer[_Row, NDArray[np.uint8]]"
+
+    def animate(self, exp_TE: Numbers, camera_T25: Numbers) -> Iterator[NDArray[np.uint8]]:
+        """Return an iterator over T frames, uint8 [H, W, 3], each rendered when it is taken.
+
+        Raises ValueError for arrays of other shapes or with numbers that are not finite, before
+        the first frame.
+        """
+        exps = _rows(exp_TE, self._expressions, "expressions")
+        cameras = _rows(camera_T25, 25, "camera labels")
+        if len(exps) != len(cameras):
+            raise ValueError(f"{len(exps)} expressions but {len(cameras)} camera labels")
+        rows = [_Row(self._source, *one) for one in zip(exps, cameras, strict=True)]
+        return self._mixer.stream(rows)
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """What one frame is rendered from."""
+
+    source: SourceTokens
+    exp_E: Tensor
+    camera_25: Tensor
 
 
 class _Levels:
@@ -153,17 +159,12 @@ class _Levels:
             self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._copied.record()
 
-    def frames(self) -> NDArray[np.uint8]:
-        """Wait for the copy, and return the frames."""
+    def frame(self, index: int) -> NDArray[np.uint8]:
+        """Wait for the copy, and return a frame."""
         if self._copied is not None:
             self._copied.synchronize()
-        frames_BHWC: NDArray[np.uint8] = self._levels_BHWC.numpy()
-        return frames_BHWC
-
-
-def _filled(rows_BX: Tensor, count: int) -> Tensor:
-    """Return the rows with the last one repeated up to `count`."""
-    return torch.cat((rows_BX, rows_BX[-1:].expand(count - len(rows_BX), -1)))
+        frame_HWC: NDArray[np.uint8] = self._levels_BHWC[index].numpy()
+        return frame_HWC
 
 
 def _as_signed(image: NDArray[np.uint8] | Tensor) -> Tensor:

@@ -128,9 +128,9 @@ class PairJudge:
         ]
 
     def _render(self, pair: Pair, frames: Sequence[int]) -> Bytes:
-        self._animator.set_source(self._images(pair.source_clip, [pair.source_frame])[0])
+        portrait = self._animator.portrait(self._images(pair.source_clip, [pair.source_frame])[0])
         clip, at = self._judged[pair.driving_clip].clip, list(frames)
-        return np.stack([*self._animator.animate(clip.expression_TE[at], clip.camera_T25[at])])
+        return np.stack([*portrait.animate(clip.expression_TE[at], clip.camera_T25[at])])
 
     def _compared(
         self, pair: Pair, frames: MeasuredFrames, driving: MeasuredFrames, source: MeasuredFrames

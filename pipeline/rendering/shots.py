@@ -12,7 +12,7 @@ from pipeline.faces.backends import networks_identity
 from pipeline.provenance.consent import KnownFace, Refusal
 from pipeline.provenance.film_faces import faces_of_film
 from pipeline.rendering.admission import find_person
-from pipeline.rendering.job import Cuts, FilmShot
+from pipeline.rendering.job import Cuts, FilmShot, Shot
 from pipeline.rendering.plan import RenderPlan, ShotFiles
 from pipeline.scratch import scratch_folder
 from pipeline.stage import Ended, Item, Outcome, StageSpec
@@ -118,6 +118,7 @@ def _shot_item(
         places={
             "name": shot.id,
             "shot": one.of_shot,
+            "length_s": 0.0,
             "sources": [file.sha256 for file in (one.still, one.performance, one.dub) if file],
         },
     )
@@ -158,6 +159,7 @@ def _shot_item(
         },
         places={
             **item.places,
+            "length_s": _length_s(shot, needed),
             role: one.still.place,
             "performance": one.performance.place,
             "dub": one.dub.place if one.dub else None,
@@ -175,6 +177,23 @@ def in_order(plan: RenderPlan, items: Sequence[Item]) -> list[Item]:
         return order[str(item.places["shot"])], len(item.id), item.id
 
     return sorted(items, key=place)
+
+
+def longest_first(items: Sequence[Item]) -> list[Item]:
+    """Return items in the order to render them in: a long one begun last would be waited for."""
+    return sorted(items, key=lambda item: -float(str(item.places["length_s"])))
+
+
+def _length_s(shot: Shot, needed: Mapping[str, Item]) -> float:
+    """Return about how long what is delivered will be."""
+    if isinstance(shot, FilmShot):
+        film, start_s, end_s = needed["film"], shot.start_s, shot.end_s
+    else:
+        film, start_s = needed["performance"], shot.performance.start_s
+        end_s = None if shot.duration_s is None else start_s + shot.duration_s
+    known: Any = film.commits["ingest"].info["duration_s"]
+    whole_s = float(known or 0)
+    return max(0.0, (whole_s if end_s is None else min(end_s, whole_s)) - start_s)
 
 
 def refused(item: Item, refusal: Refusal) -> Item:

@@ -1,5 +1,6 @@
 """The queues before the stages, and which batch is due next."""
 
+import math
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,7 +51,10 @@ class Queues:
         if index is None:
             return None
         stage, waiting = self._stages[index], self._waiting[index]
-        items = [waiting.popleft() for _ in range(min(stage.batch_size, len(waiting)))]
+        share = len(waiting)
+        if self._is_last(index):  # shared out: nobody waits for one worker with a whole batch
+            share = math.ceil(share / workers[stage.name])
+        items = [waiting.popleft() for _ in range(min(stage.batch_size, share))]
         self._in_work[index] += len(items)
         return Batch(index, stage, items)
 
@@ -88,8 +92,10 @@ class Queues:
 
     def _is_full(self, index: int) -> bool:
         """Whether a batch of this stage is full, or nothing can come any more to fill it."""
-        if len(self._waiting[index]) >= self._stages[index].batch_size:
-            return True
+        return len(self._waiting[index]) >= self._stages[index].batch_size or self._is_last(index)
+
+    def _is_last(self, index: int) -> bool:
+        """Whether what waits before this stage is all that ever will."""
         return not any(self._waiting[i] or self._in_work[i] for i in range(index))
 
     def _has_room(self, index: int, workers: Mapping[str, int]) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.inference.animator import Animator
+from model.inference.animator import AnimatedPortrait
 from model.inference.paste_back import (
     Tone,
     apply_tone,
@@ -101,10 +101,10 @@ class RenderFilm(RenderStage):
         source, why = crops.source(self.config.source, self.config.seed)
         facts["source"] = why
         facts["enlargement"] = _enlargement(plan, crops, animator.image_px)
-        animator.set_source(crops[source])
-        tone = _steady_tone(animator, plan, crops)
+        portrait = animator.portrait(crops[source])
+        tone = _steady_tone(portrait, plan, crops)
         shown = np.flatnonzero(plan.render_F)
-        pictures = animator.animate(plan.exp_FE[shown], plan.actor.camera_N25[shown])
+        pictures = portrait.animate(plan.exp_FE[shown], plan.actor.camera_N25[shown])
         for f in shown.tolist():
             with clock:
                 picture = next(pictures)
@@ -156,11 +156,11 @@ class _Clock:
         self.network_s += time.monotonic() - self._began_s
 
 
-def _steady_tone(animator: Animator, plan: ShotPlan, crops: FaceCrops) -> Tone:
+def _steady_tone(portrait: AnimatedPortrait, plan: ShotPlan, crops: FaceCrops) -> Tone:
     """Return one change of tone for the whole shot: measured per frame it would flicker."""
     frames = np.flatnonzero(plan.render_F)
     some = frames[spread(len(frames), _TONE_FRAMES)]
-    faces = animator.animate(plan.exp_FE[some], plan.actor.camera_N25[some])
+    faces = portrait.animate(plan.exp_FE[some], plan.actor.camera_N25[some])
     tones = [
         measure_tone(grown(face, crops.size_px), crops[f], crops.mask(f) * crops.shown(f))
         for f, face in zip(some.tolist(), faces, strict=True)

@@ -97,14 +97,13 @@ class RenderPortrait(RenderStage):
         pictures: BeforeAfter,
     ) -> Iterator[Rgb]:
         """Give the clip's frames; one without a face repeats the face before it."""
-        animator = self._animators.of(work)
-        animator.set_source(source)
+        portrait = self._animators.of(work).portrait(source)
         with_face = frames[performance.ok_N[frames]]
         camera_F25 = performance.camera_N25[with_face]
         if shot.pose is Pose.ORBIT:
             at_s_F = performance.pts_s_N[with_face] - performance.pts_s_N[frames[0]]
             camera_F25 = _orbit(at_s_F, camera_F25, str(work.item.inputs["camera_mode"]))
-        faces = animator.animate(performance.expression_NE[with_face], camera_F25)
+        faces = portrait.animate(performance.expression_NE[with_face], camera_F25)
         face = next(faces)
         everywhere_HW = np.ones((SIZE_PX, SIZE_PX), np.float32)
         seen = 0

@@ -1,9 +1,12 @@
 """What both kinds of shots share: settings, inputs fetched from the ledger, the trained network."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from pathlib import Path
+from threading import Event, Lock
 from typing import Any
 
 import cv2
@@ -11,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.inference.animator import Animator
-from model.inference.invisible_mark import MarkKey, pattern, with_invisible_mark
+from model.inference.invisible_mark import pattern, with_invisible_mark
 from model.inference.smoothing import SmoothingConfig
 from model.inference.visible_mark import with_visible_mark
 from pipeline.errors import ConfigurationError
@@ -35,6 +38,8 @@ STRIP = "strip.jpg"
 THUMBNAIL = "thumbnail.jpg"
 _THUMBNAIL_PX = 64
 _STRIP_PICTURES = 6
+SHOTS_TOGETHER = 4
+"""Shots that a worker with a GPU has in work: while one reads or writes, the others use it."""
 
 
 @dataclass(frozen=True)
@@ -65,20 +70,22 @@ class Animators:
 
     def __init__(self, batch: int) -> None:
         self._batch = batch
+        self._lock = Lock()
         self._key = ""
         self._animator: Animator | None = None
 
     def of(self, work: Work) -> Animator:
         """Return an animator with the weights that the shot names."""
         named: Any = work.item.inputs["checkpoint"]
-        if self._animator is None or self._key != named["key"]:
-            folder = work.folder / "checkpoint"
-            folder.mkdir()
-            commit = work.ledger.expect(named["stage"], named["key"])
-            network = load_network(work.ledger, commit, folder)
-            self._animator = Animator(network, device=device(), batch=self._batch)
-            self._key = named["key"]
-        return self._animator
+        with self._lock:
+            if self._animator is None or self._key != named["key"]:
+                folder = work.folder / "checkpoint"
+                folder.mkdir()
+                commit = work.ledger.expect(named["stage"], named["key"])
+                network = load_network(work.ledger, commit, folder)
+                self._animator = Animator(network, device=device(), batch=self._batch)
+                self._key = named["key"]
+            return self._animator
 
 
 class Marks:
@@ -87,36 +94,36 @@ class Marks:
     def __init__(self, config: RenderConfig) -> None:
         """Raise ConfigurationError where this machine has not the key that the job is to use."""
         self._visible = config.visible_mark
-        self._key: MarkKey | None = None
-        self._pattern_HW = np.zeros((0, 0), np.float32)
+        self._pattern: Callable[[int, int], NDArray[np.float32]] | None = None
         if config.mark_key is not None:
-            self._key = mark_key(e3d_home())
-            if self._key.name != config.mark_key:
+            key = mark_key(e3d_home())
+            if key.name != config.mark_key:
                 raise ConfigurationError(
                     f"the job marks films with key {config.mark_key}, and this machine has key "
-                    f"{self._key.name}: give every machine that renders the same {MARK_KEY_FILE}"
+                    f"{key.name}: give every machine that renders the same {MARK_KEY_FILE}"
                 )
+            self._pattern = lru_cache(SHOTS_TOGETHER)(partial(pattern, key))
 
     def on(self, frame_HWC: Rgb, where_HW: NDArray[np.float32] | None, number: int) -> Rgb:
         """Return frame `number` of a delivered film with its marks.
 
         where_HW says how far each pixel is generated, 0 to 1; None where nothing is.
         """
-        if self._key is not None and where_HW is not None:
-            if self._pattern_HW.shape != where_HW.shape:
-                self._pattern_HW = pattern(self._key, *where_HW.shape)
-            frame_HWC = with_invisible_mark(frame_HWC, self._pattern_HW, where_HW, number)
+        if self._pattern is not None and where_HW is not None:
+            pattern_HW = self._pattern(*where_HW.shape)
+            frame_HWC = with_invisible_mark(frame_HWC, pattern_HW, where_HW, number)
         return with_visible_mark(frame_HWC) if self._visible else frame_HWC
 
 
 class RenderStage(Stage):
-    """A stage that renders shots, one work each."""
+    """A stage that renders shots, one work each; on a GPU some side by side, in common batches."""
 
     config: RenderConfig
 
     def __init__(self, config: RenderConfig) -> None:
         super().__init__(config)
-        self.resources = Resources(cpus=2, gpus=config.gpus, memory_gib=3)
+        self.batch_size = shots = SHOTS_TOGETHER if config.gpus else 1
+        self.resources = Resources(cpus=1 + shots, gpus=config.gpus, memory_gib=2 + shots)
 
     def identity(self) -> JSON:
         """How shots are rendered and written."""
@@ -128,8 +135,33 @@ class RenderStage(Stage):
         self._marks = Marks(self.config)
 
     def process(self, batch: Sequence[Work]) -> list[Result]:
-        """Render each shot."""
-        return [self._render(work) for work in batch]
+        """Render each shot, in a thread of its own.
+
+        After an exception in one, the others end with the next frame: the runner tries each again
+        by itself.
+        """
+        if len(batch) == 1:
+            return [self._render(batch[0])]
+        is_over, one_at_a_time = Event(), Lock()
+
+        def watched(work: Work) -> Work:
+            def report(done: int, total: int) -> None:
+                if is_over.is_set():
+                    raise CancelledError
+                with one_at_a_time:
+                    work.report(done, total)
+
+            return replace(work, report=report)
+
+        with ThreadPoolExecutor(len(batch)) as pool:
+            shots = [pool.submit(self._render, watched(work)) for work in batch]
+            try:
+                for shot in as_completed(shots):
+                    shot.result()
+            except BaseException:
+                is_over.set()
+                raise
+        return [shot.result() for shot in shots]
 
     @abstractmethod
     def _render(self, work: Work) -> Result:

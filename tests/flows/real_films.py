@@ -68,6 +68,11 @@ def planned(store: Path, job: dict[str, Any], folder: Path) -> dict[str, "Face"]
 
     All films must be pre-processed already; `folder` is for copies.
     """
+    return {work.item.id: _face(work) for work in works_of(store, job, folder)}
+
+
+def works_of(store: Path, job: dict[str, Any], folder: Path) -> list[Work]:
+    """What the stage that renders films gets for each admitted shot; see `planned`."""
     ledger, wanted = Ledger(open_store(str(store))), parse_job(job)
     recipe = preprocess_recipe(wanted.recipe)
     plan = plan_render(ledger, wanted, recipe, datetime.datetime.now(datetime.UTC))
@@ -79,8 +84,7 @@ def planned(store: Path, job: dict[str, Any], folder: Path) -> dict[str, "Face"]
         on_event=lambda _event: None,
     )
     items = [item for item in shot_items(ledger, plan, seen)["film"] if not item.ended]
-    works = [Work(item, ledger, folder / item.id, lambda *_: None) for item in items]
-    return {work.item.id: _face(work) for work in works}
+    return [Work(item, ledger, folder / item.id, lambda *_: None) for item in items]
 
 
 def _face(work: Work) -> "Face":
@@ -117,8 +121,9 @@ class OwnCrops:
         cameras_N25 = face.plan.actor.camera_N25
         self._frame = {camera_25.tobytes(): f for f, camera_25 in enumerate(cameras_N25)}
 
-    def set_source(self, _image: Frames) -> None:
+    def portrait(self, _image: Frames) -> "OwnCrops":
         """Need none."""
+        return self
 
     def animate(self, _exp_TE: Any, camera_T25: NDArray[np.float32]) -> Iterator[Frames]:
         """Give the crop of the frame that has each camera."""

@@ -3,7 +3,9 @@
 Where the pictures count, each film's own faces stand in for those that the tiny network draws.
 """
 
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,12 @@ from numpy.typing import NDArray
 from small_dataset import decode
 
 from flows.server import PrefectServer
-from model.inference.animator import Animator
+from model.inference.animator import AnimatedPortrait
+from pipeline.home import e3d_home
+from pipeline.provenance.mark_key import mark_key
+from pipeline.stage import Work
+from pipeline.stages.render_film import RenderFilm
+from pipeline.stages.rendering import RenderConfig
 from tests.flows.real_films import (
     encoded,
     film_shot,
@@ -28,6 +35,7 @@ from tests.flows.real_films import (
     sound_of,
     still,
     with_sound,
+    works_of,
 )
 
 FPS, AAC_PACKET_S = 30, 1024 / 44100
@@ -153,6 +161,62 @@ def test_a_film_is_divided_at_its_cuts_and_takes_without_the_actor_stay_as_they_
         assert abs(sound_is_late_s(store / str(row["key"]), reel, start_s)) <= 0.001
 
 
+@pytest.fixture
+def renderer() -> Iterator[RenderFilm]:
+    stage = RenderFilm(RenderConfig(visible_mark=False, mark_key=mark_key(e3d_home()).name))
+    stage.setup()
+    yield stage
+    stage.close()
+
+
+def side_by_side(store: Path, short_man: Path, pair: Path, folder: Path) -> list[Work]:
+    """Works for three ranges of the man's film and for a film of another size."""
+    ranges = [
+        film_shot(shot, short_man, short_man, "man", start_s=start_s, end_s=end_s)
+        for shot, (start_s, end_s) in RANGES.items()
+    ]
+    works = works_of(
+        store, job_of("side", *ranges, film_shot("pair", pair, short_man, "man")), folder
+    )
+    for work in works:
+        work.folder.mkdir(parents=True)
+    return works
+
+
+def test_shots_in_work_side_by_side_give_the_same_files(
+    store: Path, renderer: RenderFilm, short_man: Path, pair: Path, tmp_path: Path
+) -> None:
+    alone = [
+        renderer.process([work])[0]
+        for work in side_by_side(store, short_man, pair, tmp_path / "alone")
+    ]
+    together = renderer.process(side_by_side(store, short_man, pair, tmp_path / "together"))
+    assert [result.outcome for result in together] == ["ok"] * 4
+    for result, other in zip(together, alone, strict=True):
+        assert result.counts == other.counts
+        for name, file in result.files.items():
+            assert file.read_bytes() == other.files[name].read_bytes(), (file, name)
+
+
+def test_an_exception_in_one_shot_ends_those_beside_it_with_the_next_frame(
+    store: Path, renderer: RenderFilm, short_man: Path, pair: Path, tmp_path: Path
+) -> None:
+    seen: list[int] = []
+
+    def fail(done: int, _total: int) -> None:
+        if done == 3:
+            raise ValueError("no such luck")
+
+    def slow(done: int, _total: int) -> None:
+        seen.append(done)
+        time.sleep(0.2)
+
+    first, other, *_ = side_by_side(store, short_man, pair, tmp_path)
+    with pytest.raises(ValueError, match="no such luck"):
+        renderer.process([replace(first, report=fail), replace(other, report=slow)])
+    assert len(seen) < 21  # of the 21 frames of that range
+
+
 @dataclass(frozen=True)
 class Asked:
     """What the network was to draw: expressions [T,E] and cameras [T,25] of a shot."""
@@ -164,13 +228,13 @@ class Asked:
 def listen(patch: pytest.MonkeyPatch) -> list[Asked]:
     """Return a list to which every later call of the animator adds what it is asked for."""
     asked: list[Asked] = []
-    animate = Animator.animate
+    animate = AnimatedPortrait.animate
 
-    def listening(animator: Animator, exp_TE: Any, camera_T25: Any) -> Any:
+    def listening(portrait: AnimatedPortrait, exp_TE: Any, camera_T25: Any) -> Any:
         asked.append(Asked(np.array(exp_TE), np.array(camera_T25)))
-        return animate(animator, exp_TE, camera_T25)
+        return animate(portrait, exp_TE, camera_T25)
 
-    patch.setattr(Animator, "animate", listening)
+    patch.setattr(AnimatedPortrait, "animate", listening)
     return asked
 
 

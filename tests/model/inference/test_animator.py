@@ -8,7 +8,8 @@ import torch
 
 from model.export3d.network import Export3D
 from model.export3d.sizes import export3d_test
-from model.inference.animator import Animator, Speed, _filled
+from model.inference.animator import Animator, Speed
+from model.inference.mixing import FrameMixer
 
 SIDE, FRAMES = 64, 7
 
@@ -42,8 +43,11 @@ def performance():
 
 def animated(network, portrait, performance, batch, speed=None):
     animator = Animator(network, batch=batch, speed=speed)
-    animator.set_source(portrait)
-    return np.stack(list(animator.animate(*performance)))
+    return frames_of(animator.portrait(portrait), performance)
+
+
+def frames_of(portrait, performance):
+    return np.stack(list(portrait.animate(*performance)))
 
 
 def test_frames_from_cached_tokens_equal_the_uncached_ones(network, portrait, performance):
@@ -69,12 +73,10 @@ def test_batch_size_does_not_change_a_byte(network, portrait, performance, batch
 
 def test_same_input_same_bytes_twice_and_after_another_source(network, portrait, performance):
     animator = Animator(network, batch=4)
-    animator.set_source(portrait)
-    first = np.stack(list(animator.animate(*performance)))
-    animator.set_source(portrait[:, ::-1])
-    other = np.stack(list(animator.animate(*performance)))
-    animator.set_source(torch.from_numpy(portrait).permute(2, 0, 1) / 127.5 - 1)
-    again = np.stack(list(animator.animate(*performance)))
+    first = frames_of(animator.portrait(portrait), performance)
+    other = frames_of(animator.portrait(portrait[:, ::-1]), performance)
+    tensor = torch.from_numpy(portrait).permute(2, 0, 1) / 127.5 - 1
+    again = frames_of(animator.portrait(tensor), performance)
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -89,9 +91,7 @@ def test_cutting_a_shot_does_not_change_a_byte(network, portrait, performance):
 def test_frames_come_as_they_are_taken(network, portrait, performance):
     rendered = []
     hook = network.superres.register_forward_hook(lambda *_: rendered.append(1))
-    animator = Animator(network, batch=2)
-    animator.set_source(portrait)
-    frames = animator.animate(*performance)
+    frames = Animator(network, batch=2).portrait(portrait).animate(*performance)
     assert not rendered
     next(frames)
     assert len(rendered) == 1
@@ -132,18 +132,33 @@ def test_compiled_frames_differ_by_rounding_only(network, portrait, performance)
 
 def test_batches_that_run_ahead_come_in_order_and_all_of_them(network, portrait, performance):
     alone = animated(network, portrait, performance, batch=1)
-    animator = Animator(network)
-    # As on a GPU, where a batch is computed while the one before is used.
-    animator._batch, animator._batches_ahead = 2, 1
-    animator.set_source(portrait)
-    _, most = changed_levels(np.stack(list(animator.animate(*performance))), alone)
+    portrait = in_batches(network, 4).portrait(portrait)
+    _, most = changed_levels(frames_of(portrait, performance), alone)
     assert most <= 1
 
 
-def test_a_last_batch_is_filled_with_its_last_row():
-    rows = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-    assert _filled(rows, 4).tolist() == [[1, 2], [3, 4], [3, 4], [3, 4]]
-    assert torch.equal(_filled(rows, 2), rows)
+def test_portraits_side_by_side_share_batches_and_stay_themselves(network, portrait, performance):
+    others = [portrait, portrait[:, ::-1], portrait[::-1]]
+    alone = [animated(network, other, performance, batch=1) for other in others]
+    batches = []
+    hook = network.superres.register_forward_hook(lambda _net, _in, out: batches.append(len(out)))
+    animator = in_batches(network, 4)
+    streams = [animator.portrait(other).animate(*performance) for other in others]
+    together = [np.stack(frames) for frames in zip(*zip(*streams, strict=True), strict=True)]
+    hook.remove()
+    for frames, own in zip(together, alone, strict=True):
+        _, most = changed_levels(frames, own)
+        assert most <= 1
+    # Three times seven frames: six batches of four, where each by itself would need two.
+    assert batches == [4] * 6
+
+
+def in_batches(network, batch):
+    """An animator as on a GPU, where a batch is computed while the one before is used."""
+    animator = Animator(network)
+    animator._batch = batch
+    animator._mixer = FrameMixer(animator._render, batch, batches_ahead=1)
+    return animator
 
 
 def test_a_larger_crop_is_reduced_without_aliasing(network, portrait, performance):
@@ -162,27 +177,22 @@ def test_a_larger_crop_is_reduced_without_aliasing(network, portrait, performanc
 
 def test_no_frames_for_no_performance(network, portrait, performance):
     empty = (performance[0][:0], performance[1][:0])
-    animator = Animator(network)
-    animator.set_source(portrait)
-    assert list(animator.animate(*empty)) == []
+    assert list(Animator(network).portrait(portrait).animate(*empty)) == []
 
 
 def test_bad_calls_are_refused_before_the_first_frame(network, portrait, performance):
     exp, camera = performance
-    animator = Animator(network)
-    with pytest.raises(RuntimeError, match="call set_source first"):
-        animator.animate(exp, camera)
-    animator.set_source(portrait)
+    animated = Animator(network).portrait(portrait)
     with pytest.raises(ValueError, match=r"expressions are \[T, 64\], not float32 \[7, 63\]"):
-        animator.animate(exp[:, 1:], camera)
+        animated.animate(exp[:, 1:], camera)
     with pytest.raises(ValueError, match=r"camera labels are \[T, 25\]"):
-        animator.animate(exp, camera[:, :16])
+        animated.animate(exp, camera[:, :16])
     with pytest.raises(ValueError, match="7 expressions but 6 camera labels"):
-        animator.animate(exp, camera[1:])
+        animated.animate(exp, camera[1:])
     broken = exp.copy()
     broken[3, 5] = np.nan
     with pytest.raises(ValueError, match="not finite"):
-        animator.animate(broken, camera)
+        animated.animate(broken, camera)
     with pytest.raises(ValueError, match="batch is 0"):
         Animator(network, batch=0)
 
@@ -199,4 +209,4 @@ def test_bad_calls_are_refused_before_the_first_frame(network, portrait, perform
 )
 def test_bad_sources_are_refused(network, image, message):
     with pytest.raises(ValueError, match=message):
-        Animator(network).set_source(image)
+        Animator(network).portrait(image)

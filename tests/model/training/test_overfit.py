@@ -37,8 +37,7 @@ def animator(clips) -> Animator:
 
 
 def _animate(animator, source, expression, camera) -> np.ndarray:
-    animator.set_source(source)
-    return np.stack(list(animator.animate(expression, camera)))
+    return np.stack(list(animator.portrait(source).animate(expression, camera)))
 
 
 @pytest.mark.slow

@@ -30,8 +30,9 @@ class Copier:
 
     image_px = SIDE_PX
 
-    def set_source(self, image: np.ndarray) -> None:
+    def portrait(self, image: np.ndarray) -> "Copier":
         self.source = image
+        return self
 
     def animate(self, exp_TE: np.ndarray, camera_T25: np.ndarray) -> Iterator[np.ndarray]:
         return iter([self.source] * len(exp_TE))

@@ -63,6 +63,14 @@ def test_worker_with_nothing_else_to_do_takes_a_part_of_a_batch() -> None:
     assert taken(queues.take({"s1"}, {"s0": 1, "s1": 1})) == ("s1", ["0"])
 
 
+def test_the_last_items_are_shared_out_among_the_workers() -> None:
+    queues = Queues(stages(4), items(9))
+    sizes = []
+    while batch := queues.take({"s0"}, {"s0": 3}):
+        sizes.append(len(batch.items))
+    assert sizes == [3, 2, 2, 1, 1]
+
+
 def test_fast_stage_waits_for_the_slow_one_behind_it() -> None:
     queues = Queues(stages(1, 2), items(100))
     workers = {"s0": 8, "s1": 2}
