@@ -6,7 +6,7 @@ from model.evaluation.protocol import ProtocolConfig
 from pipeline import dataset as datasets
 from pipeline.dataset import DatasetVersion
 from pipeline.errors import ConfigurationError
-from pipeline.recipes import PREPROCESS, preprocess_recipe, train_recipe
+from pipeline.recipes import PreprocessRecipe, recipe_of_dataset, train_recipe
 from pipeline.stage import Item, StageSpec
 from pipeline.stages.evaluation import Evaluation, EvaluationConfig
 from pipeline.stages.expressions import Expressions, ExpressionsConfig
@@ -55,6 +55,8 @@ def plan_evaluation(
     name = dataset or found.dataset
     version = datasets.load(ledger, dataset) if dataset else trained_on
     datasets.check_same_kind(trained_on, version)
+    made_by = recipe_of_dataset(version.kind.recipe)
+    same_person = made_by.landmarks.same_person
     weights = newest_weights(ledger, found)
     shown = Item(run, {"weights": weights.key, "dataset": version.key}, {"name": run})
     further: dict[str, JSON] = {"trained_on": trained_on.key}
@@ -62,9 +64,9 @@ def plan_evaluation(
         further["pairs"] = _evaluation_of(ledger, like, name, version)
     measured = replace(shown, inputs={**shown.inputs, **further})
     stages = (
-        (StageSpec(Evaluation, _config(found, version, frames, gpus)), measured),
-        (StageSpec(Expressions, ExpressionsConfig()), shown),
-        (StageSpec(Views, ViewsConfig(gpus=gpus)), shown),
+        (StageSpec(Evaluation, _config(found, made_by, frames, gpus)), measured),
+        (StageSpec(Expressions, ExpressionsConfig(same_person)), shown),
+        (StageSpec(Views, ViewsConfig(same_person, gpus=gpus)), shown),
     )
     return EvaluationPlan(found, name, version, weights, stages)
 
@@ -87,14 +89,9 @@ def _evaluation_of(ledger: Ledger, run: str, dataset: str, version: DatasetVersi
 
 
 def _config(
-    run: TrainedRun, dataset: DatasetVersion, frames: int | None, gpus: float
+    run: TrainedRun, made_by: PreprocessRecipe, frames: int | None, gpus: float
 ) -> EvaluationConfig:
-    if dataset.kind.recipe not in PREPROCESS:
-        raise ConfigurationError(
-            f"the dataset was made by recipe {dataset.kind.recipe!r}, which is not here: its "
-            f"networks are not known; here are {', '.join(PREPROCESS)}"
-        )
-    made_by, trained_by = preprocess_recipe(dataset.kind.recipe), train_recipe(run.recipe).export3d
+    trained_by = train_recipe(run.recipe).export3d
     protocol = ProtocolConfig() if frames is None else ProtocolConfig(frames_per_clip=frames)
     return EvaluationConfig(
         networks=made_by.landmarks.networks,

@@ -15,7 +15,6 @@ from pipeline.faces.persons import Cast, FilmPerson, cast_of
 from pipeline.faces.rows import FaceRows, read_faces
 from pipeline.reports.pictures import spread
 from pipeline.scratch import Scratch
-from pipeline.stages.landmarks import LandmarksConfig
 from storage.ledger import Ledger, Output
 
 
@@ -29,14 +28,19 @@ class PersonFaces:
 
 
 def cast_faces(
-    ledger: Ledger, dataset: DatasetVersion, most: int, report: Callable[[int, int], None]
+    ledger: Ledger,
+    dataset: DatasetVersion,
+    most: int,
+    same_person: float,
+    report: Callable[[int, int], None],
 ) -> tuple[list[PersonFaces], Cast]:
     """Read the faces of the persons of a dataset, joined over films as the face model joins them.
 
     Of more persons than `most` some are taken, evenly over the cast. Each has a name of its own,
-    after the first film that shows it. `report` gets films read, and all to be read.
+    after the first film that shows it. `same_person` is the mean cosine of embeddings from which
+    on two are one. `report` gets films read, and all to be read.
     """
-    cast = cast_of(ledger, dataset, LandmarksConfig().same_person, lambda _: None)
+    cast = cast_of(ledger, dataset, same_person, lambda _: None)
     persons = [cast.persons[index] for index in spread(len(cast.persons), most)]
     films = {each.film.source_id: each.film for person in persons for each in person}
     found: dict[tuple[str, int], PersonFaces] = {}

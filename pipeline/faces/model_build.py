@@ -16,7 +16,7 @@ from pipeline.dataset import load
 from pipeline.errors import ConfigurationError
 from pipeline.faces.backends import FROM_PYPI, OpenNetworks, open_networks
 from pipeline.faces.persons import cast_of, meshes_of
-from pipeline.stages.landmarks import LandmarksConfig
+from pipeline.recipes import recipe_of_dataset
 from preprocess.face3d.learn import is_filmed, learn, orthogonal_expressions
 from preprocess.face3d.left_out import check_left_out
 from preprocess.face3d.mesh478 import pack_mesh478
@@ -55,7 +55,8 @@ def build_face_model(
     persons, a dataset without meshes, and a picture without a face.
     """
     version = load(ledger, dataset)
-    cast = cast_of(ledger, version, LandmarksConfig().same_person, report)
+    made_by = recipe_of_dataset(version.kind.recipe)
+    cast = cast_of(ledger, version, made_by.landmarks.same_person, report)
     pictured = _portrait_meshes(portraits, report)
     filmed = sum(sum(len(each.frames) for each in person) > 1 for person in cast.persons)
     if filmed < min_persons:

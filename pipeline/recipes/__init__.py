@@ -14,6 +14,7 @@ __all__ = [
     "PreprocessRecipe",
     "TrainRecipe",
     "preprocess_recipe",
+    "recipe_of_dataset",
     "train_recipe",
 ]
 
@@ -23,6 +24,19 @@ T = TypeVar("T")
 def preprocess_recipe(name: str) -> PreprocessRecipe:
     """Return a recipe by name. Raises ConfigurationError, naming the ones there are."""
     return _find(name, PREPROCESS)()
+
+
+def recipe_of_dataset(name: str) -> PreprocessRecipe:
+    """Return the recipe that a dataset says it was made by, for its networks.
+
+    Raises ConfigurationError where that recipe is not here, as for a dataset of another version.
+    """
+    if name not in PREPROCESS:
+        raise ConfigurationError(
+            f"the dataset was made by recipe {name!r}, which is not here: its networks are not "
+            f"known; here are {', '.join(PREPROCESS)}"
+        )
+    return PREPROCESS[name]()
 
 
 def train_recipe(name: str) -> TrainRecipe:

@@ -37,6 +37,8 @@ Array = NDArray[np.float64]
 class ExpressionsConfig:
     """How codes of expressions are judged."""
 
+    same_person: float
+    """Least cosine of embeddings at which persons of two films are one; see cast_of."""
     persons: int = 50
     """At most: all frames are compared with all, which takes memory."""
     frames_per_person: int = 100
@@ -80,7 +82,9 @@ class Expressions(Stage):
     def _judge(self, work: Work) -> Result:
         config = self.config
         network, dataset = judged_network(work), judged_dataset(work)
-        persons, cast = cast_faces(work.ledger, dataset, config.persons, work.report)
+        persons, cast = cast_faces(
+            work.ledger, dataset, config.persons, config.same_person, work.report
+        )
         taken = [person for person in persons if len(person.rows) >= config.least_frames]
         if len(taken) < 2:
             detail = f"{len(taken)} persons have {config.least_frames} frames; two are needed"

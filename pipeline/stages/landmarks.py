@@ -43,7 +43,14 @@ class Landmarks(Stage):
     version = 2
     needs = ("ingest",)
     resources = Resources(cpus=1, memory_gib=1)
-    libraries = ("ai-edge-litert", "decord", "insightface", "onnxruntime", "opencv-python")
+    libraries = (
+        "ai-edge-litert",
+        "decord",
+        "dlib-bin",
+        "insightface",
+        "onnxruntime",
+        "opencv-python",
+    )
 
     config: LandmarksConfig
 

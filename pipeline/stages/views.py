@@ -39,6 +39,8 @@ _CANDIDATES = 20
 class ViewsConfig:
     """What is shown of a network."""
 
+    same_person: float
+    """Least cosine of embeddings at which persons of two films are one; see cast_of."""
     sources: int = 3
     """Persons, at most; expressions are edited on the first."""
     source: SourceFrameConfig = field(default_factory=SourceFrameConfig)
@@ -83,7 +85,9 @@ class Views(Stage):
 
     def _show(self, work: Work) -> Result:
         network, dataset = judged_network(work), judged_dataset(work)
-        persons, _ = cast_faces(work.ledger, dataset, _CANDIDATES, lambda _done, _total: None)
+        persons, _ = cast_faces(
+            work.ledger, dataset, _CANDIDATES, self.config.same_person, lambda _done, _total: None
+        )
         if not persons:
             return Result(Outcome.FAILED, "no_person", "no film shows a person in a good frame")
         chosen = choose_sources(persons, self.config)

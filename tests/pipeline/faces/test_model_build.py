@@ -115,7 +115,7 @@ class MadeStore:
         self._items.append(found.after(self._commit("face3d", name, tables)))
 
     def dataset(self, name: str = "made") -> datasets.DatasetVersion:
-        kind = DatasetKind("made", "exact", "0" * 64, WIDTHS)
+        kind = DatasetKind("default", "exact", "0" * 64, WIDTHS)
         return datasets.assemble(self.ledger, name, kind, self._items, "face3d")
 
     def _commit(

@@ -25,7 +25,7 @@ from pipeline.stages.expressions import (
 from preprocess.landmarks.openings import face_openings
 from tests.pipeline.stages.judged import Judged, add_weights, contents, judge, ledger_of, run
 
-CONFIG = ExpressionsConfig(neighbours=3, apart_s=0.2)
+CONFIG = ExpressionsConfig(0.48, neighbours=3, apart_s=0.2)
 
 
 SPEC = StageSpec(Expressions, CONFIG)
@@ -70,7 +70,7 @@ def test_every_number_is_there_for_every_code(numbers: dict[str, Any], judged: J
 def test_the_mouth_is_that_of_the_landmarks(judged: Judged, numbers: dict[str, Any]) -> None:
     ledger = ledger_of(judged.store)
     dataset = datasets.load_key(ledger, str(judged.item.inputs["dataset"]))
-    persons, _ = cast_faces(ledger, dataset, 9, lambda _done, _total: None)
+    persons, _ = cast_faces(ledger, dataset, 9, 0.48, lambda _done, _total: None)
     rows = [person.rows for person in persons]
     score = linear_probe(
         np.concatenate([own.expression_NE for own in rows]).astype(float),
@@ -112,7 +112,7 @@ def test_an_encoder_without_a_basis_is_judged_as_well(own_store: Path, tmp_path:
 
 def test_too_few_persons_are_a_result(own_store: Path, tmp_path: Path) -> None:
     item = add_weights(own_store, tmp_path / "weights")
-    done = run(own_store, StageSpec(Expressions, ExpressionsConfig(least_frames=1000)), item)
+    done = run(own_store, StageSpec(Expressions, ExpressionsConfig(0.48, least_frames=1000)), item)
     assert done.ended is not None
     assert (done.ended.outcome, done.ended.reason) == ("failed", "too_few_persons")
     assert "0 persons have 1000 frames" in done.ended.detail

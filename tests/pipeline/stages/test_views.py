@@ -13,7 +13,12 @@ from pipeline.stages.views import DEPTH, LEGEND, NOVEL, SCALED, SHIFTED, Views, 
 from tests.pipeline.stages.judged import Judged, add_weights, contents, judge, run
 
 CONFIG = ViewsConfig(
-    multipliers=(-5, 1, 5), shifts_std=(0, 20), yaws_deg=(-20, 0), pitches_deg=(0, 10), cell_px=64
+    same_person=0.48,
+    multipliers=(-5, 1, 5),
+    shifts_std=(0, 20),
+    yaws_deg=(-20, 0),
+    pitches_deg=(0, 10),
+    cell_px=64,
 )
 HEAD_PX = 20
 """Height of the line with the columns' names."""
