@@ -125,8 +125,10 @@ def measure(
 ) -> dict[str, Any]:
     """Return the figures of one variant."""
     bound = bounds[variant.precision]["bound_tflop_per_s"]
-    with closing(Trainee(plan.with_precision(variant.precision), clock.device)) as trainee:
-        _prepare(trainee, variant)
+    computed = plan.computed(variant.precision, channels_last=variant.channels_last)
+    with closing(Trainee(computed, clock.device)) as trainee:
+        if variant.compile_mode:
+            trainee.compile(variant.compile_mode)
         forget_peak_memory(clock.device)
         seconds = clock.repeated_s(trainee.step, given.repeats, given.warmup)
         return {
@@ -135,15 +137,6 @@ def measure(
             "peak_memory_mib": peak_memory_mib(clock.device),
             "parts": [] if variant.compile_mode else parts(trainee, clock, given.repeats),
         }
-
-
-def _prepare(trainee: Trainee, variant: Variant) -> None:
-    modules = [module for module in (trainee.training.network, trainee.perceptual) if module]
-    for module in modules:
-        if variant.channels_last:
-            module.to(memory_format=torch.channels_last)
-        if variant.compile_mode:
-            module.compile(mode=variant.compile_mode)
 
 
 def parts(trainee: Trainee, clock: Clock, repeats: int) -> list[dict[str, Any]]:

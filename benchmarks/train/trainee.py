@@ -34,10 +34,11 @@ class Plan:
     perceptual_blocks: int
     perceptual_px: int | None
 
-    def with_precision(self, precision: str) -> "Plan":
-        """Return the plan in other arithmetic."""
+    def computed(self, precision: str, *, channels_last: bool) -> "Plan":
+        """Return the plan in other arithmetic and layout."""
         chosen: Precision = "bf16" if precision == "bf16" else "float32"
-        return replace(self, training=replace(self.training, precision=chosen))
+        training = replace(self.training, precision=chosen, channels_last=channels_last)
+        return replace(self, training=training)
 
 
 class Trainee:
@@ -50,9 +51,16 @@ class Trainee:
             self.perceptual.to(device)
         network, training = plan.network, plan.training
         clips = random_clips(network)
-        self.training = _Export3DTraining(network, training, clips, clips, self.perceptual, device)
+        self.training = _Export3DTraining(
+            network, training, clips, clips, self.perceptual, expression=None, device=device
+        )
         self._phase = ADVERSARIAL if training.adversarial_steps else RECONSTRUCTION
         self._steps = 0
+
+    def compile(self, mode: str) -> None:
+        """Have torch compile the networks when the next step is done."""
+        for module in filter(None, (self.training.network, self.perceptual)):
+            module.compile(mode=mode)
 
     def close(self) -> None:
         """End the threads that make batches."""

@@ -64,6 +64,8 @@ class HedVgg16(nn.Module):
             for block in range(blocks):
                 self._blocks.append(_read_block(file, block + 1, self.CONVS[block]))
         self.requires_grad_(False)
+        # A tenth less time on a CPU.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(self, image_BCHW: Tensor) -> list[Tensor]:
         """Return the unit-length features after every block, each at half the size of the last."""

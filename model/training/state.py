@@ -33,7 +33,11 @@ class TrainedState:
 
 def copy_to_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return copies that later steps do not change."""
-    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+    # In plain layout, whatever the one trained in: files know no other.
+    return {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
 
 
 def optimizer_tensors(optimizer: torch.optim.Adam, module: nn.Module) -> dict[str, Tensor]:

@@ -171,3 +171,22 @@ def test_a_run_without_discriminator_can_get_one_later(clips, clebs):
     later = train_export3d(TINY, CONFIG, clips, state=first)
     assert later.card["position"]["steps"] == [4, 2]
     assert _same(later, _train(clips, clebs))
+
+
+def test_the_layout_in_memory_changes_last_digits_only_and_no_file(clips, clebs, tmp_path):
+    told: dict[bool, list[float]] = {True: [], False: []}
+
+    def training(channels_last: bool) -> TrainedState:
+        def on_metrics(rows):
+            told[channels_last] += [row.value for row in rows if row.name == "total"]
+
+        changes = {"channels_last": channels_last}
+        return _train(clips, clebs, config=changes, watch=Watch(on_metrics=on_metrics))
+
+    inside, plain = training(channels_last=True), training(channels_last=False)
+    assert told[True] == pytest.approx(told[False], rel=1e-3)
+    assert told[True][0] == pytest.approx(told[False][0], rel=1e-5)
+    write_checkpoint(tmp_path, inside.tensors, inside.card)
+    for name, tensor in inside.tensors["weights"].items():
+        assert tensor.is_contiguous()
+        assert tensor.shape == plain.tensors["weights"][name].shape
