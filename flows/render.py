@@ -22,9 +22,8 @@ from pipeline.rendering.job_file import parse_job
 from pipeline.rendering.plan import RenderPlan, plan_render
 from pipeline.rendering.shots import in_order, longest_first, shot_items, shot_stages
 from pipeline.reports.rendering import render_report, said_of
-from pipeline.runners.contract import cancelled
 from pipeline.runners.one_connection import one_connection
-from pipeline.stage import Item, StageSpec
+from pipeline.stage import Item, StageSpec, cancelled
 from pipeline.stages.rendering import RenderConfig
 from storage.ledger import Commit, Ledger
 from storage.store import open_store

@@ -7,7 +7,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows import artifacts
-from flows.watched import NO_RAY, run_stages
+from flows.watched import NO_RAY, drained, run_stages
 from pipeline import dataset as datasets
 from pipeline.errors import ConfigurationError
 from pipeline.recipes import TrainRecipe, train_recipe
@@ -64,7 +64,8 @@ def train_network(
                 ray_address=ray_address,
             )
             (item,), computed = done.items, computed + done.computed - had
-    return finish(store, published, item, computed=computed)
+    result = finish(store, published, item, computed=computed)
+    return drained(f"run {run}") if done.is_cancelled else result
 
 
 def _chains(recipe: TrainRecipe) -> list[list[StageSpec]]:

@@ -14,14 +14,19 @@ from pipeline.clock import utc_now
 from pipeline.events import Event, ItemDone, StageProgress
 from pipeline.scratch import Scratch
 from pipeline.stage import (
+    CANCELLED,
     Ended,
+    InterruptedStageError,
     Item,
     Outcome,
     Result,
+    ShouldStop,
     Stage,
     StageSpec,
     Work,
+    cancelled,
     chain_keys,
+    never,
     stage_key,
 )
 from storage.identity import canonical_json, check_name
@@ -47,13 +52,17 @@ class StageWorker:
         self._scratch = Scratch()
         self._versions = _versions(self.stage)
         self._is_set_up = False
+        self._should_stop = never
 
-    def run(self, items: Sequence[Item], on_event: OnEvent) -> list[Item]:
+    def run(
+        self, items: Sequence[Item], on_event: OnEvent, should_stop: ShouldStop = never
+    ) -> list[Item]:
         """Take at most `batch_size` items one stage further; same items out, in the same order.
 
         An item that this run has begun before is computed by itself: whatever ended its worker
         then must not take neighbours along again. Raises StoreError, and whatever setup() raises.
         """
+        self._should_stop = should_stop
         out: dict[str, Item] = {}
         together: list[Item] = []
         for item in items:
@@ -99,7 +108,10 @@ class StageWorker:
         start = time.monotonic()
         out = {}
         with ExitStack() as folders:
-            results = self._process(items, folders, on_event)
+            try:
+                results = self._process(items, folders, on_event)
+            except InterruptedStageError:
+                return {item.id: self._interrupted(item, on_event) for item in items}
             seconds = (time.monotonic() - start) / len(items)  # each item's share of the batch
             for item, result in zip(items, results, strict=True):
                 fault = _fault(result)
@@ -123,6 +135,7 @@ class StageWorker:
                 ledger=self._ledger,
                 folder=folders.enter_context(self._scratch.item_folder()),
                 report=_reporter(self.stage, item.id, on_event),
+                should_stop=self._should_stop,
             )
             for item in items
         ]
@@ -130,7 +143,7 @@ class StageWorker:
             results = self.stage.process(works)
             if len(results) != len(works):
                 raise ValueError(f"process() gave {len(results)} results for {len(works)} items")
-        except StoreError:
+        except (StoreError, InterruptedStageError):
             raise
         except Exception as error:  # noqa: BLE001  the one border where a bug becomes an outcome
             if len(items) == 1:
@@ -159,6 +172,11 @@ class StageWorker:
         name, reason = self.stage.name, result.reason
         on_event(ItemDone(name, item.id, Outcome.CRASHED, reason, computed=True, seconds=seconds))
         return replace(item, ended=Ended(name, Outcome.CRASHED, reason, result.detail))
+
+    def _interrupted(self, item: Item, on_event: OnEvent) -> Item:
+        name = self.stage.name
+        on_event(ItemDone(name, item.id, Outcome.CRASHED, CANCELLED, computed=False, seconds=0.0))
+        return cancelled(item, name)
 
 
 def resolve(

@@ -26,6 +26,21 @@ class Outcome(StrEnum):
     CRASHED = "crashed"
 
 
+CANCELLED = "cancelled"
+"""Reason of an item that a cancelled run has left undone."""
+
+ShouldStop = Callable[[], bool]
+
+
+def never() -> bool:
+    """Do not stop."""
+    return False
+
+
+class InterruptedStageError(Exception):
+    """Raised by a stage that was asked to stop, and has kept what it needs to go on later."""
+
+
 @dataclass(frozen=True)
 class Resources:
     """What one worker needs while it is busy with a stage."""
@@ -74,6 +89,12 @@ class Item:
         return replace(self, commits={**self.commits, commit.stage: commit}, ended=ended)
 
 
+def cancelled(item: Item, stage: str = "run") -> Item:
+    """Return an item that was not begun, or not taken further, because the run is to stop."""
+    detail = "the run was cancelled; the same command goes on"
+    return replace(item, ended=Ended(stage, Outcome.CRASHED, CANCELLED, detail))
+
+
 @dataclass(frozen=True)
 class Work:
     """What a stage gets for one item."""
@@ -85,6 +106,9 @@ class Work:
     """Empty scratch folder of this item alone, removed afterwards."""
     report: Callable[[int, int], None]
     """Call as report(done, total), as often as is handy, with frames or steps of this item."""
+    should_stop: ShouldStop = never
+    """Says so once the run is cancelled. Stages whose work takes hours look, and raise
+    InterruptedStageError; that of others is finished."""
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,10 @@ class Watch:
     should_stop: Callable[[], bool] = _never
 
 
+STOPPED = "stopped"
+"""What a card's "ended" says of a run that was asked to stop."""
+
+
 @dataclass(frozen=True)
 class Cadence:
     """Every how many steps something is told; 0 is never. The end of a run is always told."""
@@ -181,7 +185,7 @@ class Run:
             if stopped := bool(self.team.agreed(self.watch.should_stop())):
                 break
             self._advance(index, names[index])
-        ended = "stopped" if stopped else self.schedule.ended_by(self.position)
+        ended = STOPPED if stopped else self.schedule.ended_by(self.position)
         if self.position.step != self.shown:
             self._show(names[-1] if index is None else names[index])
         state = self._state(ended)

@@ -1,30 +1,12 @@
 """What every runner does: all items through all stages, the same items out as in."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Protocol
 
 from pipeline.execute import OnEvent, resolve
-from pipeline.stage import Ended, Item, Outcome, Stage, StageSpec
+from pipeline.stage import Item, ShouldStop, Stage, StageSpec, never
 from storage.ledger import Ledger
 from storage.store import open_store
-
-CANCELLED = "cancelled"
-"""Reason of an item that a cancelled run has left undone."""
-
-
-ShouldStop = Callable[[], bool]
-
-
-def never() -> bool:
-    """Do not stop."""
-    return False
-
-
-def cancelled(item: Item) -> Item:
-    """Return an item that was not begun, or not taken further, because the run is to stop."""
-    detail = "the run was cancelled; the same command goes on"
-    return replace(item, ended=Ended("run", Outcome.CRASHED, CANCELLED, detail))
 
 
 class Runner(Protocol):
@@ -43,8 +25,8 @@ class Runner(Protocol):
         """Take every item through the stages until it is through or has ended; order is kept.
 
         What the ledger holds already is reused. `on_event` is called in the caller's thread, and so
-        is `should_stop`: once it says so, what is in work is finished and committed, and all others
-        come out `cancelled`.
+        is `should_stop`: once it says so, what is in work is finished and committed (a training is
+        interrupted, after a checkpoint), and all others come out `cancelled`.
         Raises StoreError for trouble with the store, ConfigurationError for stages that do not fit
         the machine, RunError for a cluster that fails, and whatever a stage's setup() raises.
         """

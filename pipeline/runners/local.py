@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from contextlib import closing
 
 from pipeline.execute import OnEvent, StageWorker
-from pipeline.runners.contract import ShouldStop, begin_run, cancelled, end_run, never
-from pipeline.stage import Item, StageSpec
+from pipeline.runners.contract import begin_run, end_run
+from pipeline.stage import Item, ShouldStop, StageSpec, cancelled, never
 
 
 class LocalRunner:
@@ -33,6 +33,6 @@ class LocalRunner:
                     if should_stop():
                         through += [cancelled(item) for item in batch]
                     else:
-                        through += worker.run(batch, on_event)
+                        through += worker.run(batch, on_event, should_stop)
                 pending = through
         return end_run(items, built, done + pending)

@@ -5,8 +5,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.runners.contract import cancelled
-from pipeline.stage import Item, Stage
+from pipeline.stage import Item, Stage, cancelled
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.execute import OnEvent
-from pipeline.runners.contract import ShouldStop, begin_run, end_run, never
-from pipeline.stage import Item, StageSpec
+from pipeline.runners.contract import begin_run, end_run
+from pipeline.stage import Item, ShouldStop, StageSpec, never
 
 
 @dataclass(frozen=True)

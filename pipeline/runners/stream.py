@@ -18,12 +18,12 @@ from ray.exceptions import RayError, RayTaskError
 
 from pipeline.errors import ConfigurationError
 from pipeline.execute import OnEvent
-from pipeline.runners.contract import RunError, ShouldStop, never
+from pipeline.runners.contract import RunError
 from pipeline.runners.embedded import nodes
 from pipeline.runners.fit import Pool, fit
 from pipeline.runners.queues import Batch, Queues
 from pipeline.runners.worker import PoolWorker
-from pipeline.stage import Item, Stage, StageSpec
+from pipeline.stage import Item, ShouldStop, Stage, StageSpec, never
 
 _GIB = 1024**3
 _TICK_S = 0.5
@@ -51,6 +51,8 @@ class _Hand:
     batch: Batch | None = None
     poll: Any = None
     is_open: bool = False
+    is_told: bool = False
+    """To stop."""
 
 
 class Stream:
@@ -95,7 +97,7 @@ class Stream:
         try:
             while self._queues.left:
                 if should_stop():
-                    self._queues.drain()
+                    self._drain()
                 if time.monotonic() - self._hired_s > _REPLAN_S:
                     self._hire()
                 self._give()
@@ -105,6 +107,13 @@ class Stream:
         except SystemError as error:  # so Ray wraps what a signal handler raises within a wait
             raise error.__cause__ or error from None
         return self._queues.done
+
+    def _drain(self) -> None:
+        self._queues.drain()
+        for hand in self._hands:
+            if not hand.is_told:
+                hand.is_told = True
+                hand.actor.stop.options(concurrency_group="watch").remote()
 
     # Workers come and go.
 

@@ -26,13 +26,14 @@ from pipeline.errors import ConfigurationError
 from pipeline.runners.contract import RunError
 from pipeline.runners.embedded import nodes
 from pipeline.runners.fit import Node
-from pipeline.stage import Resources
+from pipeline.stage import Resources, ShouldStop, never
 
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # paths given to a command may be relative
 
 Report: TypeAlias = Callable[[int, int], None]
-Part: TypeAlias = Callable[[int, Report], None]
-"""What one process does: part(rank, report). Of rank 0 it is heard what it reports."""
+Part: TypeAlias = Callable[[int, Report, ShouldStop], None]
+"""What one process does: part(rank, report, should_stop). Of rank 0 it is heard what it reports;
+it alone is told to stop, and has to tell the others."""
 
 _GIB = 1024**3
 _TICK_S = 0.5
@@ -76,15 +77,22 @@ def _places(nodes: Sequence[Node], each: Resources) -> int:
 
 @dataclass
 class _News:
-    """How far rank 0 is: what it says last, the caller hears."""
+    """How far rank 0 is: what it says last, the caller hears; and whether it is to stop."""
 
     last: tuple[int, int] | None = None
+    is_over: bool = False
 
     def tell(self, done: int, total: int) -> None:
         self.last = (done, total)
 
     def hear(self) -> tuple[int, int] | None:
         return self.last
+
+    def stop(self) -> None:
+        self.is_over = True
+
+    def should_stop(self) -> bool:
+        return self.is_over
 
 
 _NEWS: Any = ray.remote(num_cpus=0)(_News)
@@ -98,6 +106,7 @@ def run_together(
     folder: Path,
     report: Report,
     patience_s: float,
+    should_stop: ShouldStop = never,
 ) -> None:
     """Call `part` in `workers` new processes on the connected Ray; return when all have returned.
 
@@ -129,7 +138,7 @@ def run_together(
         run_config=run_config,
     )
     try:
-        _follow(_in_background(trainer.fit), news, report, patience_s)
+        _follow(_in_background(trainer.fit), news, report, patience_s, should_stop)
     except ray.train.TrainingFailedError as error:
         raise _cause(error) from None
     finally:
@@ -153,7 +162,7 @@ def _environment(threads: int) -> dict[str, str]:
 def _take_part(given: Mapping[str, Any]) -> None:
     """Run in each process, called by Ray Train."""
     rank = ray.train.get_context().get_world_rank()
-    told_s = 0.0
+    told_s, asked_s, is_over = 0.0, 0.0, False
 
     def report(done: int, total: int) -> None:
         nonlocal told_s
@@ -161,7 +170,14 @@ def _take_part(given: Mapping[str, Any]) -> None:
             told_s = time.monotonic()
             given["news"].tell.remote(done, total)
 
-    given["part"](rank, report)
+    def should_stop() -> bool:
+        nonlocal asked_s, is_over
+        if rank == 0 and time.monotonic() - asked_s > _TICK_S:
+            asked_s = time.monotonic()
+            is_over = ray.get(given["news"].should_stop.remote(), timeout=_ANSWER_S)
+        return is_over
+
+    given["part"](rank, report, should_stop)
 
 
 def _in_background(work: Callable[[], object]) -> Future[None]:
@@ -180,11 +196,15 @@ def _in_background(work: Callable[[], object]) -> Future[None]:
     return ended
 
 
-def _follow(ended: Future[None], news: Any, report: Report, patience_s: float) -> None:
+def _follow(
+    ended: Future[None], news: Any, report: Report, patience_s: float, should_stop: ShouldStop
+) -> None:
     """Pass the news on until the end, and raise what it raises."""
     heard, heard_s = None, time.monotonic()
     asked = news.hear.remote()
     while not wait([ended], timeout=_TICK_S).done:
+        if should_stop():
+            news.stop.remote()
         if ray.wait([asked], timeout=0)[0]:
             said, asked = ray.get(asked, timeout=_ANSWER_S), news.hear.remote()
             if said != heard:

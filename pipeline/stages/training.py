@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from model.training.data import Clip, TrainingDataError
-from model.training.loop import MetricRow, Watch
+from model.training.loop import STOPPED, MetricRow, Watch
 from model.training.state import TrainedState
 from pipeline import dataset as datasets
 from pipeline.clock import utc_now
 from pipeline.reports.pixels import png
 from pipeline.reports.tensorboard import EVENTS, event_file
-from pipeline.stage import Outcome, Result, Work
+from pipeline.stage import InterruptedStageError, Outcome, Result, Work
 from pipeline.training.clips import training_clips
 from storage.checkpoints import read_checkpoint, write_checkpoint
 from storage.identity import JSON, digest
@@ -43,12 +43,15 @@ class Reached:
 def run_training(work: Work, groups: Sequence[str], reach: Callable[[], Reached]) -> Result:
     """Train by `reach`, and return a result with the tensors of `groups` and the history.
 
-    Two runs of one key, killed or not, give the same tensors on one kind of machine.
+    Two runs of one key, killed or not, give the same tensors on one kind of machine. Raises
+    InterruptedStageError where the run was cancelled; there is a checkpoint then.
     """
     try:
         reached = reach()
     except TrainingDataError as error:  # the dataset's fault, and so an outcome
         return Result(Outcome.FAILED, "too_little_data", str(error))
+    if reached.state.card["ended"] == STOPPED:
+        raise InterruptedStageError
     out = work.folder / "trained"
     out.mkdir()
     tensors = {group: reached.state.tensors[group] for group in groups}
@@ -81,6 +84,7 @@ def train_here(work: Work, key: str, train: Train, *, leads: bool = True) -> Rea
         on_sample=history.show,
         on_checkpoint=keep,
         on_progress=work.report,
+        should_stop=work.should_stop,
     )
     state = train(clips, before.state if before else None, watch if leads else Watch())
     return Reached(state, history, counts)

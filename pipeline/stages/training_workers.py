@@ -7,7 +7,17 @@ from functools import partial
 
 from pipeline.runners.contract import RunError
 from pipeline.scratch import Scratch
-from pipeline.stage import Item, Outcome, Resources, Result, Stage, StageSpec, Work, stage_key
+from pipeline.stage import (
+    Item,
+    Outcome,
+    Resources,
+    Result,
+    ShouldStop,
+    Stage,
+    StageSpec,
+    Work,
+    stage_key,
+)
 from pipeline.stages.training import Reached, reached_before, run_training
 from storage.ledger import Ledger
 from storage.store import open_store
@@ -55,6 +65,7 @@ def train_on_workers(stage: SharedTraining, work: Work, groups: Sequence[str]) -
             folder=work.folder,
             report=work.report,
             patience_s=stage.patience_s,
+            should_stop=work.should_stop,
         )
         reached = reached_before(work, stage_key(stage, work.item))
         if reached is None:
@@ -74,13 +85,14 @@ def _part(
     item: Item,
     rank: int,
     report: Callable[[int, int], None],
+    should_stop: ShouldStop,
 ) -> None:
     stage = _shared(spec)
     stage.setup()
     ledger = Ledger(open_store(store_url))
     try:
         with closing(Scratch()) as scratch, scratch.item_folder() as folder:
-            stage.take_part(Work(item, ledger, folder, report), leads=rank == 0)
+            stage.take_part(Work(item, ledger, folder, report, should_stop), leads=rank == 0)
     finally:
         stage.close()
 

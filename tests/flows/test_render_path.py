@@ -2,9 +2,7 @@
 
 import datetime
 import shutil
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +11,6 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterName,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
-from prefect.client.schemas.objects import StateType
-from prefect.states import Cancelling
 from scipy.io import wavfile
 from small_dataset import NAME, decode, write_film
 
@@ -41,6 +30,7 @@ from storage.ledger import Ledger
 from storage.schemas import renders_schema
 from storage.store import open_store
 from storage.tables import read_table
+from tests.flows.cancelling import cancelled
 from tests.flows.command import Ended
 from tests.flows.conftest import RUN, TRAIN_RECIPE
 from tests.flows.consents import RENDER_RECIPE, agree
@@ -315,23 +305,9 @@ def test_a_job_cancelled_in_the_ui_delivers_what_is_done_and_goes_on_later(
     ledger = Ledger(open_store(str(own)))
     before = len(ledger.committed("render-film"))
 
-    def cancel() -> None:
-        wanted = FlowRunFilter(
-            name=FlowRunFilterName(any_=["render cancelled"]),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
-        )
-        with get_client(sync_client=True) as client:
-            while len(ledger.committed("render-film")) <= before:
-                time.sleep(0.05)
-            (run,) = client.read_flow_runs(flow_run_filter=wanted)
-            client.set_flow_run_state(run.id, Cancelling())
-
     words = ["render", tmp_path / "job.yaml", "--store", own, "--ray", "none", "--json"]
-    with ThreadPoolExecutor(1) as other, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flows.cancellation.LOOK_EVERY_S", 0.05)
-        cancelled = other.submit(cancel)
+    with cancelled("render cancelled", lambda: len(ledger.committed("render-film")) > before):
         ended = e3d_here(*words)
-        cancelled.result(timeout=60)
     assert ended.code == 130
     assert "job cancelled was cancelled; what was done is kept" in ended.err
     done = len(ledger.committed("render-film")) - before

@@ -22,6 +22,7 @@ from pipeline.training.runs import find_run, load_network, newest_weights
 from storage.identity import digest_file
 from storage.ledger import Commit, Ledger
 from storage.store import open_store
+from tests.flows.cancelling import cancelled
 from tests.flows.command import LIMIT_S, Ended, e3d, start
 from tests.flows.conftest import RUN, THREADS, TRAIN_RECIPE, TrainedRun
 from tests.flows.report_page import pictures_of
@@ -195,6 +196,26 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     assert outputs(own_store) == outputs(trained.store)
     weights = commits(own_store)["export3d"].output("weights.safetensors")
     assert digest_file(ledger_of(own_store).fetch(weights, tmp_path)) == weights.sha256
+
+
+def test_a_training_cancelled_in_the_ui_leaves_a_checkpoint_and_goes_on_from_it(
+    own_store: Path, e3d_here: Callable[..., Ended]
+) -> None:
+    words = ["train", "--store", own_store, "--dataset", NAME, "--recipe", TRAIN_RECIPE]
+    words += ["--run", RUN, "--steps", "100000", "--ray", "none"]
+    reached = [0]
+    for _ in range(2):
+
+        def got_on(before: int = reached[-1]) -> bool:
+            return checkpoints(own_store, "export3d")[-1:] > [before]
+
+        with cancelled(f"train {RUN}", got_on):
+            ended = e3d_here(*words)
+        assert ended.code == 130
+        assert f"run {RUN} was cancelled; what was done is kept" in ended.err
+        reached += checkpoints(own_store, "export3d")[-1:]
+    assert 5 <= reached[1] < reached[2] < 100_000
+    assert "export3d" not in commits(own_store)
 
 
 def made(folder: Path) -> Path:

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.runners.contract import CANCELLED
 from pipeline.runners.queues import Batch, Queues
-from pipeline.stage import Ended, Item, Outcome, Result, Stage
+from pipeline.stage import CANCELLED, Ended, Item, Outcome, Result, Stage
 
 
 def stages(*batch_sizes: int) -> list[Stage]:

@@ -18,7 +18,16 @@ from pipeline.runners import stream
 from pipeline.runners.contract import RunError, Runner
 from pipeline.runners.local import LocalRunner
 from pipeline.runners.ray_runner import RayRunner
-from pipeline.stage import Item, Outcome, Resources, Result, Stage, StageSpec, Work
+from pipeline.stage import (
+    InterruptedStageError,
+    Item,
+    Outcome,
+    Resources,
+    Result,
+    Stage,
+    StageSpec,
+    Work,
+)
 from storage.identity import JSON
 from storage.ledger import Commit, Ledger
 from storage.store import StoreError, open_store
@@ -99,6 +108,14 @@ def reports(stage: Tricky, work: Work) -> None:
         time.sleep(0.1)
 
 
+def works_until_told(stage: Tricky, work: Work) -> None:
+    for frame in range(600):
+        work.report(frame, 600)
+        time.sleep(0.1)
+        if work.should_stop():
+            raise InterruptedStageError
+
+
 def tells_threads(stage: Tricky, work: Work) -> Result:
     return Result(Outcome.OK, info={"threads": os.environ.get("OMP_NUM_THREADS")})
 
@@ -114,6 +131,7 @@ TRICKS = {
         dies_once,
         hangs_once,
         reports,
+        works_until_told,
         tells_threads,
     )
 }
@@ -290,6 +308,23 @@ def test_a_run_that_is_to_stop_keeps_what_is_done_and_goes_on_later(bench: Bench
     again, events = bench.run(work, run_id="again")
     assert {outcome(item) for item in again} == {"ok"}
     assert len([event for event in done(events) if event.computed]) == 36 - committed
+
+
+def test_a_stage_that_takes_hours_is_told_to_stop_and_has_no_result(bench: Bench) -> None:
+    work = items("first:works_until_told")
+    specs = [StageSpec(stage, Config(str(bench.folder))) for stage in CHAIN]
+    seen: list[Event] = []
+    [out] = bench.runner.run(
+        specs,
+        work,
+        store_url=bench.url,
+        run_id="stopped",
+        on_event=seen.append,
+        should_stop=lambda: any(isinstance(event, StageProgress) for event in seen),
+    )
+    assert outcome(out) == "first:crashed:cancelled"
+    assert not out.commits
+    assert Ledger(open_store(bench.url)).committed("first") == set()
 
 
 def test_nothing_to_do(bench: Bench) -> None:

@@ -14,7 +14,7 @@ from pipeline.runners.contract import RunError
 from pipeline.runners.embedded import connected
 from pipeline.runners.fit import Node
 from pipeline.runners.together import Report, run_together, share_out
-from pipeline.stage import Resources
+from pipeline.stage import Resources, ShouldStop, never
 
 EIGHT = Resources(cpus=8, memory_gib=6)
 
@@ -48,7 +48,7 @@ def ray() -> Iterator[None]:
         yield
 
 
-def sum_of_ranks(folder: Path, rank: int, report: Report) -> None:
+def sum_of_ranks(folder: Path, rank: int, report: Report, _should_stop: ShouldStop) -> None:
     import torch
     from torch import distributed
 
@@ -62,7 +62,7 @@ class HopelessError(Exception):
     pass
 
 
-def fail_in_one(rank: int, report: Report) -> None:
+def fail_in_one(rank: int, report: Report, _should_stop: ShouldStop) -> None:
     from torch import distributed
 
     if rank == 1:
@@ -70,7 +70,23 @@ def fail_in_one(rank: int, report: Report) -> None:
     distributed.barrier()
 
 
-def die_in_one(rank: int, report: Report) -> None:
+def stop_when_told(folder: Path, rank: int, report: Report, should_stop: ShouldStop) -> None:
+    """Only the first is told, and tells the other."""
+    import torch
+    from torch import distributed
+
+    is_over, rounds = torch.tensor([0.0]), 0
+    while not is_over:
+        rounds += 1
+        report(rounds, 10_000)
+        time.sleep(0.05)
+        is_over = torch.tensor([float(should_stop())])
+        assert rank == 0 or not is_over
+        distributed.broadcast(is_over, 0)
+    (folder / f"rank{rank}").write_text(str(rounds))
+
+
+def die_in_one(rank: int, report: Report, _should_stop: ShouldStop) -> None:
     from torch import distributed
 
     distributed.barrier()
@@ -80,9 +96,21 @@ def die_in_one(rank: int, report: Report) -> None:
     distributed.barrier()
 
 
-def run(part, folder: Path, report: Report = lambda done, total: None) -> None:
-    each = Resources(cpus=1, memory_gib=0.5)
-    run_together(part, workers=2, each=each, folder=folder, report=report, patience_s=300)
+def run(
+    part,
+    folder: Path,
+    report: Report = lambda done, total: None,
+    should_stop: ShouldStop = never,
+) -> None:
+    run_together(
+        part,
+        workers=2,
+        each=Resources(cpus=1, memory_gib=0.5),
+        folder=folder,
+        report=report,
+        patience_s=300,
+        should_stop=should_stop,
+    )
 
 
 @pytest.mark.slow
@@ -94,6 +122,17 @@ def test_processes_are_joined_and_heard(ray: None, tmp_path: Path) -> None:
     assert len({pid for _, pid, _ in said} | {str(os.getpid())}) == 3
     assert {threads for _, _, threads in said} == {"1"}
     assert set(heard) <= {(3, 10)}
+
+
+@pytest.mark.slow
+def test_the_first_process_is_told_to_stop_and_all_end_by_themselves(
+    ray: None, tmp_path: Path
+) -> None:
+    heard: list[tuple[int, int]] = []
+    part = partial(stop_when_told, tmp_path)
+    run(part, tmp_path, lambda *said: heard.append(said), lambda: len(heard) >= 2)
+    rounds = {(tmp_path / f"rank{rank}").read_text() for rank in range(2)}
+    assert len(rounds) == 1
 
 
 @pytest.mark.slow
