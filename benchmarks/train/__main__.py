@@ -38,7 +38,7 @@ from benchmarks.measure.options import (
 from benchmarks.measure.timeline import REST, PartTime, Timeline, mean_parts, watched_network
 from benchmarks.train.trainee import Plan, Trainee
 from model.training import trainer as trainer_module
-from model.training.trainer import TrainingConfig
+from model.training.config import TrainingConfig
 from pipeline.recipes import TRAIN
 
 

@@ -12,12 +12,12 @@ from torch import nn
 from benchmarks.measure.scene import frontal_cameras
 from model.export3d.config import Export3DConfig
 from model.precision import Precision
+from model.training.config import TrainingConfig
 from model.training.data import ArrayFrames, Clip
 from model.training.perceptual import HedVgg16
 from model.training.trainer import (
     ADVERSARIAL,
     RECONSTRUCTION,
-    TrainingConfig,
     _Export3DTraining,
 )
 

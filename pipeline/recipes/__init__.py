@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pipeline.errors import ConfigurationError
+from pipeline.recipes.ablations import ABLATIONS
 from pipeline.recipes.preprocess import PREPROCESS, PreprocessRecipe
-from pipeline.recipes.training import ABLATIONS, TRAIN, TrainRecipe
+from pipeline.recipes.training import TRAIN, TrainRecipe
 
 __all__ = [
     "ABLATIONS",

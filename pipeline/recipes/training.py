@@ -1,17 +1,15 @@
-"""Recipes of training, as plain functions, and the paper's ablations of them."""
+"""Recipes of training, as plain functions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
 
 from model.export3d import sizes
 from model.training.clebs import ClebsTrainingConfig
+from model.training.config import TrainingConfig
 from model.training.discriminator import DiscriminatorConfig
 from model.training.holdout import Holdout
 from model.training.loop import Cadence
 from model.training.losses import ReconstructionWeights
-from model.training.trainer import TrainingConfig
 from pipeline.stage import StageSpec
 from pipeline.stages.train_clebs import TrainClebs, TrainClebsConfig
 from pipeline.stages.train_export3d import TrainExport3D, TrainExport3DConfig
@@ -270,38 +268,3 @@ TRAIN: dict[str, Callable[[], TrainRecipe]] = {
     "export3d_demo": train_export3d_demo,
     "export3d_test": train_export3d_test,
 }
-
-_WITHOUT_CLEBS: dict[str, dict[str, Any]] = {
-    "direct": {"expression": "direct"},
-    "e2e_5": {"expression": "e2e", "basis_vectors": 5},
-    "e2e_10": {"expression": "e2e", "basis_vectors": 10},
-    "e2e_25": {"expression": "e2e", "basis_vectors": 25},
-}
-_CROSS_ATTENTION: dict[str, dict[str, Any]] = {
-    "attend_1": {"conditioning": "cross_attention", "cross_attention_tokens": "1"},
-    "attend_basis": {"conditioning": "cross_attention", "cross_attention_tokens": "basis"},
-    "attend_64": {"conditioning": "cross_attention", "cross_attention_tokens": "64"},
-}
-
-
-def _ablation(base: str, what: str) -> TrainRecipe:
-    recipe = TRAIN[base]()
-    name = f"{base}_{what}"
-    if what in _WITHOUT_CLEBS:
-        # There are no statistics of lambda to standardise by before the run itself.
-        changes = {**_WITHOUT_CLEBS[what], "standardise_expression": False}
-        network = replace(recipe.export3d.network, **changes)
-        return replace(
-            recipe, name=name, clebs=None, export3d=replace(recipe.export3d, network=network)
-        )
-    network = replace(recipe.export3d.network, **_CROSS_ATTENTION[what])
-    # The encoder does not see how its code is used: the stage `clebs` is the base's own.
-    return replace(recipe, name=name, export3d=replace(recipe.export3d, network=network))
-
-
-ABLATIONS: dict[str, Callable[[], TrainRecipe]] = {
-    f"{base}_{what}": partial(_ablation, base, what)
-    for base in ("export3d_256", "export3d_128")
-    for what in (*_WITHOUT_CLEBS, *_CROSS_ATTENTION)
-}
-"""Experiments of Export3D tables 3 and 4 (Spec 2.9), at the paper's size and at the small one."""

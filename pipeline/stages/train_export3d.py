@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from model.export3d.config import Export3DConfig
+from model.training.config import TrainingConfig
 from model.training.data import Clip
 from model.training.expression_loss import ExpressionLoss
 from model.training.holdout import Holdout, split
@@ -13,7 +14,7 @@ from model.training.loop import Watch
 from model.training.perceptual import HedVgg16, OnSquares, Perceptual
 from model.training.state import TrainedState
 from model.training.team import UnevenShareError, check_share
-from model.training.trainer import TrainingConfig, train_export3d
+from model.training.trainer import train_export3d
 from pipeline.errors import ConfigurationError
 from pipeline.faces.expression_loss import expression_loss_identity, open_expression_loss
 from pipeline.stage import Resources, Result, Work, stage_key

@@ -11,10 +11,11 @@ from torch import distributed
 
 from model.export3d.clebs import LeBS
 from model.export3d.config import CLeBSConfig, Export3DConfig
+from model.training.config import TrainingConfig
 from model.training.discriminator import DiscriminatorConfig
 from model.training.loop import Cadence, Watch
 from model.training.state import TrainedState, seeded
-from model.training.trainer import TrainingConfig, train_export3d
+from model.training.trainer import train_export3d
 from storage.checkpoints import read_checkpoint, write_checkpoint
 from tests.model.training.conftest import synthetic_clip
 

@@ -11,8 +11,9 @@ from model.export3d.network import Export3D
 from model.export3d.sizes import export3d_test
 from model.inference.animator import Animator
 from model.training.clebs import ClebsTrainingConfig, pretrain_clebs
+from model.training.config import TrainingConfig
 from model.training.loop import Cadence
-from model.training.trainer import TrainingConfig, train_export3d
+from model.training.trainer import train_export3d
 
 SILENT = Cadence(0, 0, 0)
 

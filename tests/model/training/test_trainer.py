@@ -8,11 +8,12 @@ import torch
 from model.export3d.config import CLeBSConfig, Export3DConfig
 from model.export3d.network import Export3D
 from model.training.clebs import ClebsTrainingConfig, pretrain_clebs
+from model.training.config import TrainingConfig
 from model.training.data import FrameBank, PairSampler
 from model.training.discriminator import DiscriminatorConfig
 from model.training.loop import Cadence, DivergedError, Watch
 from model.training.state import StateMismatchError, TrainedState
-from model.training.trainer import TrainingConfig, train_export3d
+from model.training.trainer import train_export3d
 from storage.checkpoints import read_checkpoint, write_checkpoint
 
 TINY = Export3DConfig(
