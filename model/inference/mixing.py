@@ -8,7 +8,7 @@ each other's batches.
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 from typing import Generic, Protocol, TypeVar
 
 Row = TypeVar("Row")
@@ -48,7 +48,8 @@ class FrameMixer(Generic[Row, Frame_co]):
         self._render, self._batch = render, batch
         self._ahead = batch * batches_ahead
         self._streams: list[_Stream[Row, Frame_co]] = []
-        self._lock = Lock()
+        # Again by the same thread: a stream that nobody reads on may be collected at any moment.
+        self._lock = RLock()
 
     def stream(self, rows: Sequence[Row]) -> Iterator[Frame_co]:
         """Give a frame for each row, in order, each rendered when it is taken, or before."""
