@@ -10,7 +10,7 @@ from model.export3d.sizes import export3d_test
 from model.training.holdout import Holdout
 from model.training.state import plain
 from pipeline import dataset as datasets
-from pipeline.recipes import TrainRecipe, train_recipe
+from pipeline.recipes import train_recipe
 from pipeline.stages.train_export3d import WEIGHTS
 from pipeline.training.job import begin_training
 from pipeline.training.runs import TrainedRun
@@ -19,22 +19,31 @@ from storage.identity import digest
 from storage.ledger import Commit, Ledger
 
 RECIPE = "export3d_test"
-
-
-def recipe_holding_out(tail_share: float, gap_frames: int = 2) -> TrainRecipe:
-    """The tiny recipe, with the end of every clip kept from training."""
-    recipe, holdout = train_recipe(RECIPE), Holdout(tail_share, gap_frames)
-    return dataclasses.replace(
-        recipe, export3d=dataclasses.replace(recipe.export3d, holdout=holdout)
-    )
+GAP_FRAMES = 2
 
 
 def publish_untrained(
-    ledger: Ledger, dataset: str, run: str, folder: Path, *, seed: int = 0
+    ledger: Ledger,
+    dataset: str,
+    run: str,
+    folder: Path,
+    *,
+    seed: int = 0,
+    tail_share: float = 0.0,
+    start: str | None = None,
 ) -> tuple[TrainedRun, Commit]:
-    """Publish a run on the newest version of a dataset, and commit weights as its end."""
+    """Publish a run on the newest version of a dataset, and commit weights as its end.
+
+    The last `tail_share` of every clip counts as kept from training.
+    """
     version = datasets.load(ledger, dataset)
-    published, _ = begin_training(ledger, run, train_recipe(RECIPE), dataset, version)
+    recipe = train_recipe(RECIPE)
+    holdout = Holdout(tail_share, GAP_FRAMES)
+    export3d = dataclasses.replace(recipe.export3d, holdout=holdout)
+    recipe = dataclasses.replace(recipe, export3d=export3d)
+    if start is not None:
+        recipe = recipe.from_weights()
+    published, _ = begin_training(ledger, run, recipe, dataset, version, start)
     torch.manual_seed(seed)
     network = Export3D(export3d_test())
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """The clips of a dataset as evaluation may use them: what the run has seen, and who is shown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -47,7 +47,7 @@ class JudgedClip:
 def clips_to_judge(
     ledger: Ledger,
     dataset: DatasetVersion,
-    trained_on: DatasetVersion,
+    trained_on: Sequence[DatasetVersion],
     holdout: Holdout,
     folder: Path,
 ) -> list[JudgedClip]:
@@ -57,15 +57,20 @@ def clips_to_judge(
     drive; where it holds nothing out, all frames are both. Of other films all frames are both.
     Films that the run was trained on in other clips are left out: which frames it knows is unknown.
     """
-    same_clips = {film.keys["face3d"] for film in trained_on.ok_films}
-    known_films = {film.source_id for film in trained_on.ok_films}
-    own = {film.source_id for film in dataset.ok_films if film.keys["face3d"] in same_clips}
+    known_films: dict[str, set[str]] = {}
+    for film in (film for version in trained_on for film in version.ok_films):
+        known_films.setdefault(film.source_id, set()).add(film.keys["face3d"])
+    own = {
+        film.source_id
+        for film in dataset.ok_films
+        if known_films.get(film.source_id) == {film.keys["face3d"]}
+    }
     judged = []
     for clip in training_clips(ledger, dataset, folder):
-        film = clip.person.split("/")[0]
-        if film in own:
+        source_id = clip.person.split("/")[0]
+        if source_id in own:
             judged.append(_known(clip, holdout))
-        elif film not in known_films:
+        elif source_id not in known_films:
             judged.append(JudgedClip(clip, _frames(clip, clip, clip), None))
     return judged
 

@@ -11,6 +11,7 @@ from pipeline.stage import Item, StageSpec
 from pipeline.stages.evaluation import Evaluation, EvaluationConfig
 from pipeline.stages.expressions import Expressions, ExpressionsConfig
 from pipeline.stages.views import Views, ViewsConfig
+from pipeline.training.job import kept_from_training
 from pipeline.training.runs import TrainedRun, find_run, newest_weights
 from storage.identity import JSON
 from storage.ledger import Commit, Ledger
@@ -59,7 +60,8 @@ def plan_evaluation(
     same_person = made_by.landmarks.same_person
     weights = newest_weights(ledger, found)
     shown = Item(run, {"weights": weights.key, "dataset": version.key}, {"name": run})
-    further: dict[str, JSON] = {"trained_on": trained_on.key}
+    known = dict.fromkeys([trained_on.key, *found.known])
+    further: dict[str, JSON] = {"trained_on": list(known)}
     if like is not None:
         further["pairs"] = _evaluation_of(ledger, like, name, version)
     measured = replace(shown, inputs={**shown.inputs, **further})
@@ -98,7 +100,7 @@ def _config(
         face_model=made_by.face3d.face_model,
         min_score=made_by.landmarks.follow.min_score,
         same_person=made_by.landmarks.same_person,
-        holdout=trained_by.holdout,
+        holdout=kept_from_training(run),
         protocol=protocol,
         perceptual_blocks=5 if trained_by.perceptual_blocks else 0,
         gpus=gpus,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from model.evaluation.protocol import (
     Pair,
@@ -64,12 +65,13 @@ class EvaluationConfig:
 class Evaluation(Stage):
     """Weights and a dataset in; a row of metrics for each driving frame and their summary out.
 
-    The item's inputs: "weights" and "dataset" (keys of commits), "trained_on" (key of the run's
-    dataset), and, to judge on the very pairs of another evaluation, "pairs" (its key).
+    The item's inputs: "weights" and "dataset" (keys of commits), "trained_on" (keys of all
+    datasets that led to the weights), and, to judge on the very pairs of another evaluation,
+    "pairs" (its key).
     """
 
     name = "evaluation"
-    version = 1
+    version = 2
     libraries = ("torch", "decord", "opencv-python", "ai-edge-litert")
 
     config: EvaluationConfig
@@ -105,9 +107,10 @@ class Evaluation(Stage):
 
     def _judge(self, work: Work) -> Result:
         dataset = judged_dataset(work)
-        trained_on = datasets.load_key(work.ledger, str(work.item.inputs["trained_on"]))
+        keys: Any = work.item.inputs["trained_on"]
+        trained_on = [datasets.load_key(work.ledger, key) for key in keys]
         try:
-            datasets.check_same_kind(trained_on, dataset)
+            datasets.check_same_kind(trained_on[0], dataset)
         except ConfigurationError as error:
             return Result(Outcome.FAILED, "other_kind", str(error))
         folder = work.folder / "clips"

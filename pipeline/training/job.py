@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 
+from model.training.holdout import Holdout
 from pipeline.dataset import DatasetVersion, check_same_kind, load_key
 from pipeline.errors import ConfigurationError, usable_name
 from pipeline.faces.rows import read_faces
@@ -34,19 +35,35 @@ def begin_training(
     _check_fit(dataset_name, dataset, recipe)
     _check_tables(ledger, dataset_name, dataset)
     inputs: dict[str, JSON] = {"dataset": dataset.key}
+    known: list[str] = []
     if start is not None:
-        inputs["start"] = _start_key(ledger, run, start, recipe, dataset)
+        begun, inputs["start"] = _start(ledger, run, start, recipe, dataset)
+        known = [begun.dataset_key, *begun.known]
     item = Item(id=run, inputs=inputs, places={"name": run})
     keys = chain_keys([spec.build() for spec in recipe.stages()], item)
-    published = TrainedRun(run, recipe.name, dataset_name, dataset.key, keys, start)
+    published = TrainedRun(
+        name=run,
+        recipe=recipe.name,
+        dataset=dataset_name,
+        dataset_key=dataset.key,
+        keys=keys,
+        start=start,
+        known=known,
+        holdout=asdict(recipe.export3d.holdout),
+    )
     ledger.publish(RUNS, run, asdict(published))
     return published, item
 
 
-def _start_key(
+def kept_from_training(run: TrainedRun) -> Holdout:
+    """Return which frames of its dataset the run has not trained on."""
+    return Holdout(**run.holdout) if run.holdout else train_recipe(run.recipe).export3d.holdout
+
+
+def _start(
     ledger: Ledger, run: str, start: str, recipe: TrainRecipe, dataset: DatasetVersion
-) -> str:
-    """Return the key of the weights to begin with, which must fit network, faces and held-out."""
+) -> tuple[TrainedRun, str]:
+    """Return the run to begin with and its weights' key; network, faces and held-out must fit."""
     if start == run:
         raise ConfigurationError(f"run {run!r} cannot begin with its own weights: name another run")
     begun = find_run(ledger, start)
@@ -62,12 +79,12 @@ def _start_key(
             f"run {start!r} (recipe {begun.recipe!r}) has another network than recipe "
             f"{recipe.name!r}: its weights do not fit"
         )
-    kept, keeps = train_recipe(begun.recipe).export3d.holdout, recipe.export3d.holdout
+    kept, keeps = kept_from_training(begun), recipe.export3d.holdout
     if keeps.tail_share and kept != keeps:
         raise ConfigurationError(
             f"run {start!r} has trained on frames that recipe {recipe.name!r} keeps for evaluation"
         )
-    return commit.key
+    return begun, commit.key
 
 
 def _check_fit(name: str, dataset: DatasetVersion, recipe: TrainRecipe) -> None:

@@ -1,6 +1,6 @@
 """Training runs by name: which stages they have, and the newest weights of one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,10 @@ class TrainedRun:
     keys: dict[str, str]
     start: str | None = None
     """The run with whose weights this one began."""
+    known: list[str] = field(default_factory=list)
+    """Further dataset versions, by key, that those weights had been trained on."""
+    holdout: dict[str, Any] | None = None
+    """Fields of the Holdout that it keeps to; None in records from before they had it."""
 
 
 def find_run(ledger: Ledger, name: str) -> TrainedRun:

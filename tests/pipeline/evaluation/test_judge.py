@@ -66,7 +66,7 @@ def judged(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> list[
     ledger = Ledger(open_store(str(small_store)))
     version = datasets.load(ledger, "small")
     folder = tmp_path_factory.mktemp("clips")
-    return clips_to_judge(ledger, version, version, Holdout(), folder)
+    return clips_to_judge(ledger, version, [version], Holdout(), folder)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from small_dataset import NAME
-from untrained_run import publish_untrained, publish_version, recipe_holding_out
+from untrained_run import publish_untrained, publish_version
 
 from model.evaluation.metrics import METRICS
 from pipeline import dataset as datasets
@@ -67,17 +66,6 @@ def judged(small_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return ledger, measured(ledger, plan_evaluation(ledger, RUN, frames=FRAMES))
 
 
-@pytest.fixture
-def holding_out(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Let the tiny recipe keep the end of every clip from training."""
-
-    def hold_out(tail_share: float) -> None:
-        recipe = recipe_holding_out(tail_share)
-        monkeypatch.setitem(recipes.TRAIN, recipe.name, lambda: recipe)
-
-    return hold_out
-
-
 def test_every_driving_frame_has_a_row_in_both_protocols(
     judged: tuple[Ledger, Item], tmp_path: Path
 ) -> None:
@@ -129,10 +117,10 @@ def test_what_an_untrained_network_shows_is_no_face_and_counts_as_failed(
 
 
 def test_only_frames_held_out_drive_and_sources_are_frames_trained_on(
-    ledger: Ledger, tmp_path: Path, holding_out: Callable[[float], None]
+    ledger: Ledger, tmp_path: Path
 ) -> None:
-    holding_out(0.25)
-    item = measured(ledger, plan_evaluation(ledger, RUN, frames=100))
+    publish_untrained(ledger, NAME, "shy", tmp_path / "shy", tail_share=0.25)
+    item = measured(ledger, plan_evaluation(ledger, "shy", frames=100))
     clip_frames = 37  # 1.5 s at 25 fps, less the last one of the film
     for row in rows_of(ledger, item, tmp_path / "out"):
         assert row["seen"] == "held out"
@@ -141,12 +129,11 @@ def test_only_frames_held_out_drive_and_sources_are_frames_trained_on(
 
 
 def test_a_film_that_the_run_does_not_know_is_judged_on_all_frames(
-    ledger: Ledger, tmp_path: Path, holding_out: Callable[[float], None]
+    ledger: Ledger, tmp_path: Path
 ) -> None:
-    holding_out(0.25)
     whole = datasets.load(ledger, NAME)
     publish_version(ledger, "man", whole, ["man.mp4"])
-    publish_untrained(ledger, "man", "shy", tmp_path / "shy")
+    publish_untrained(ledger, "man", "shy", tmp_path / "shy", tail_share=0.25)
     item = measured(ledger, plan_evaluation(ledger, "shy", NAME, frames=100))
     rows = [row for row in rows_of(ledger, item, tmp_path / "out") if row["protocol"] == "same"]
     by_seen = Counter(row["seen"] for row in rows)
@@ -154,6 +141,20 @@ def test_a_film_that_the_run_does_not_know_is_judged_on_all_frames(
     assert by_seen["held out"] < 12 < 30 < by_seen["new film"]
     (woman,) = [film.source_id for film in whole.films if film.name == "woman.mp4"]
     assert {row["person"].split("/")[0] for row in rows if row["seen"] == "new film"} == {woman}
+
+
+def test_films_that_the_weights_began_with_are_not_new(ledger: Ledger, tmp_path: Path) -> None:
+    whole = datasets.load(ledger, NAME)
+    publish_version(ledger, "man", whole, ["man.mp4"])
+    publish_version(ledger, "woman", whole, ["woman.mp4"])
+    first, second, third = "first", "second", "third"
+    publish_untrained(ledger, "man", first, tmp_path / first)
+    publish_untrained(ledger, "woman", second, tmp_path / second, start=first)
+    publish_untrained(ledger, "woman", third, tmp_path / third, start=second)
+    item = measured(ledger, plan_evaluation(ledger, third, NAME, frames=FRAMES))
+    rows = rows_of(ledger, item, tmp_path / "out")
+    assert {row["seen"] for row in rows} == {"trained on"}
+    assert len({row["person"] for row in rows}) == 2
 
 
 def test_one_person_alone_has_no_cross_identity(ledger: Ledger, tmp_path: Path) -> None:
@@ -187,16 +188,14 @@ def test_another_network_is_judged_on_the_same_pairs(
     assert pairs[0] == pairs[1]
 
 
-def test_a_run_can_be_judged_on_the_very_pairs_of_another(
-    ledger: Ledger, tmp_path: Path, holding_out: Callable[[float], None]
-) -> None:
+def test_a_run_can_be_judged_on_the_very_pairs_of_another(ledger: Ledger, tmp_path: Path) -> None:
     plan = plan_evaluation(ledger, RUN, frames=12)
     first = measured(ledger, plan)
     with pytest.raises(ConfigurationError, match="'born' has not been evaluated on this version"):
         plan_evaluation(ledger, RUN, like=RUN)
     publish_evaluation(ledger, plan, first.commits["evaluation"])
-    holding_out(0.25)
-    other = measured(ledger, plan_evaluation(ledger, RUN, frames=1, like=RUN))
+    publish_untrained(ledger, NAME, "shy", tmp_path / "shy", tail_share=0.25)
+    other = measured(ledger, plan_evaluation(ledger, "shy", frames=1, like=RUN))
     assert told(ledger, other, "pairs.json") == told(ledger, first, "pairs.json")
     seen = {row["seen"] for row in rows_of(ledger, other, tmp_path / "out")}
     assert seen == {"trained on", "held out"}  # judged by what the run itself has seen
