@@ -31,10 +31,11 @@ def publish_untrained(
     seed: int = 0,
     tail_share: float = 0.0,
     start: str | None = None,
+    **card: object,
 ) -> tuple[TrainedRun, Commit]:
     """Publish a run on the newest version of a dataset, and commit weights as its end.
 
-    The last `tail_share` of every clip counts as kept from training.
+    The last `tail_share` of every clip counts as kept from training; `card` is added to its card.
     """
     version = datasets.load(ledger, dataset)
     recipe = train_recipe(RECIPE)
@@ -47,7 +48,7 @@ def publish_untrained(
     torch.manual_seed(seed)
     network = Export3D(export3d_test())
     folder.mkdir(parents=True, exist_ok=True)
-    card = {"network": plain(network.config), "ended": "steps", "position": {"steps": [0, 0]}}
+    card |= {"network": plain(network.config), "ended": "steps", "position": {"steps": [0, 0]}}
     commit = ledger.commit(
         "export3d",
         published.keys["export3d"],

@@ -49,6 +49,7 @@ class HedVgg16(nn.Module):
     more than detail. Input is BGR x 255 less the Caffe means, as the trunk was trained.
     """
 
+    TRUNK: ClassVar = "hed-vgg16"
     MEAN_BGR: ClassVar = (103.939, 116.779, 123.68)
     CONVS: ClassVar = (2, 2, 3, 3, 3)
 
@@ -56,7 +57,7 @@ class HedVgg16(nn.Module):
         super().__init__()
         if not 1 <= blocks <= len(self.CONVS):
             raise PerceptualWeightsError(f"blocks is {blocks}, allowed are 1 to {len(self.CONVS)}")
-        self.name = f"hed-vgg16-blocks{blocks}" + (f"-{largest_px}px" if largest_px else "")
+        self.name = f"{self.TRUNK}-blocks{blocks}" + (f"-{largest_px}px" if largest_px else "")
         self._largest_px = largest_px
         self.register_buffer("mean_1C11", torch.tensor(self.MEAN_BGR).view(1, 3, 1, 1))
         self._blocks = nn.ModuleList()

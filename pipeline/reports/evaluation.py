@@ -137,6 +137,12 @@ def _evaluation(ledger: Ledger, commit: Commit) -> list[Section]:
             else "not measured: the recipe has no network."
         ),
     ]
+    if against := summary["trained_against"]:
+        titles = [metric.title for metric in METRICS if metric.name in against]
+        lines.append(
+            f"The network behind {', '.join(titles)} was also in a loss of the training: these "
+            "lines flatter the run."
+        )
     sections = [Section("What was judged", "\n".join(lines))]
     for name, title in TITLES.items():
         if name not in summary:

@@ -26,7 +26,7 @@ from pipeline.faces.backends import FaceNetworks, networks_identity
 from pipeline.faces.measured import FaceMeter
 from pipeline.faces.models import FaceModelName, identity_of
 from pipeline.stage import Outcome, Resources, Result, Stage, Work
-from pipeline.stages.judged import judged_dataset, judged_network
+from pipeline.stages.judged import judged_card, judged_dataset, judged_network
 from pipeline.stages.train_export3d import PERCEPTUAL
 from pipeline.stages.training import device
 from storage import assets
@@ -133,9 +133,20 @@ class Evaluation(Stage):
             "persons": len({person_of[pair.driving_clip] for pair in pairs}),
             "image_px": animator.image_px,
             "perceptual": self._perceptual.name if self._perceptual else None,
+            "trained_against": self._trained_against(judged_card(work)),
             "config": self.identity(),
         }
         return _judged(work, judge, pairs, facts)
+
+    def _trained_against(self, card: Mapping[str, Any]) -> list[JSON]:
+        """Return the metrics whose networks were also in a loss of the training: it suits them."""
+        against: list[JSON] = []
+        if self._perceptual and str(card.get("perceptual")).startswith(HedVgg16.TRUNK):
+            against.append("lpips")
+        weights = card.get("training", {}).get("weights", {})
+        if weights.get("expression") and self.config.networks.landmarks == "mediapipe":
+            against += ["akd", "akd_sum", "aed"]
+        return against
 
     def _pairs(
         self, work: Work, judged: Sequence[JudgedClip], person_of: Mapping[str, str]

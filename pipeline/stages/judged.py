@@ -4,12 +4,16 @@ Item inputs: "weights", the key of a commit with Export3D weights (of a run's en
 checkpoint), and "dataset", the key of a dataset version.
 """
 
+import json
+from typing import Any
+
 from model.export3d.network import Export3D
 from pipeline import dataset as datasets
 from pipeline.dataset import DatasetVersion
 from pipeline.errors import ConfigurationError
 from pipeline.stage import Work
 from pipeline.training.runs import load_network
+from storage.ledger import Commit
 
 _WITH_WEIGHTS = ("export3d", "checkpoint")
 
@@ -19,14 +23,24 @@ def judged_network(work: Work) -> Export3D:
 
     Raises ConfigurationError where the store has no such weights.
     """
+    folder = work.folder / "weights"
+    folder.mkdir()
+    return load_network(work.ledger, _weights(work), folder)
+
+
+def judged_card(work: Work) -> dict[str, Any]:
+    """Return what the weights that the item names say of their training."""
+    card: dict[str, Any] = json.loads(work.ledger.store.get(_weights(work).output("card.json").key))
+    return card
+
+
+def _weights(work: Work) -> Commit:
     key = str(work.item.inputs["weights"])
     found = (work.ledger.find(stage, key) for stage in _WITH_WEIGHTS)
     commit = next((commit for commit in found if commit is not None), None)
     if commit is None:
         raise ConfigurationError(f"there are no weights {key} in {work.ledger.store.url}")
-    folder = work.folder / "weights"
-    folder.mkdir()
-    return load_network(work.ledger, commit, folder)
+    return commit
 
 
 def judged_dataset(work: Work) -> DatasetVersion:

@@ -18,6 +18,7 @@ from pipeline import dataset as datasets
 from pipeline import recipes
 from pipeline.errors import ConfigurationError
 from pipeline.evaluation.job import EvaluationPlan, plan_evaluation, publish_evaluation
+from pipeline.reports.evaluation import evaluation_report
 from pipeline.runners.local import LocalRunner
 from pipeline.stage import Item
 from storage.ledger import Ledger
@@ -155,6 +156,20 @@ def test_films_that_the_weights_began_with_are_not_new(ledger: Ledger, tmp_path:
     rows = rows_of(ledger, item, tmp_path / "out")
     assert {row["seen"] for row in rows} == {"trained on"}
     assert len({row["person"] for row in rows}) == 2
+
+
+def test_metrics_that_the_run_was_trained_against_are_named(
+    ledger: Ledger, judged: tuple[Ledger, Item], tmp_path: Path
+) -> None:
+    assert told(*judged, "summary.json")["trained_against"] == []
+    read = {"weights": {"expression": 0.3}}
+    publish_untrained(ledger, NAME, "reader", tmp_path / "reader", tail_share=0.3, training=read)
+    plan = plan_evaluation(ledger, "reader", frames=1)
+    item = measured(ledger, plan)
+    assert told(ledger, item, "summary.json")["trained_against"] == ["akd", "akd_sum", "aed"]
+    page = evaluation_report(ledger, plan, {"evaluation": item}).markdown()
+    said = "network behind AKD, px, AKD (sum), px, AED was also in a loss of the training"
+    assert said in " ".join(page.split())
 
 
 def test_one_person_alone_has_no_cross_identity(ledger: Ledger, tmp_path: Path) -> None:
