@@ -27,14 +27,16 @@ _MIRROR = (1.0, -1.0, -1.0)
 class MeshReading:
     """What a mesh of V vertices means: the face model it is read by.
 
-    readout_KD gives coefficients of offsets from mean_V3 (dm); weight_V says how still each vertex
-    is under expression; eyes are the outer corners, image-left first.
+    readout_KD gives coefficients of offsets from mean_V3 (dm), the first `identities` of them of
+    who it is; weight_V says how still each vertex is under expression; eyes are the outer corners,
+    image-left first.
     """
 
     mean_V3: NDArray[np.float64]
     weight_V: NDArray[np.float64]
     readout_KD: NDArray[np.float64]
     eyes: tuple[int, int]
+    identities: int
 
 
 class ExpressionLoss(nn.Module):
@@ -50,7 +52,7 @@ class ExpressionLoss(nn.Module):
         super().__init__()
         # A quarter less time on a CPU, where most of the mesh network is depthwise.
         self._network = network.requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._eyes = list(reading.eyes)
+        self._eyes, self._identities = list(reading.eyes), reading.identities
         weight_V = reading.weight_V / reading.weight_V.sum()
         for name, values in (
             ("mean_V3", reading.mean_V3 - weight_V @ reading.mean_V3),
@@ -60,8 +62,13 @@ class ExpressionLoss(nn.Module):
         ):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
 
-    def forward(self, image_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
-        """Return the scalar loss of square images in [-1, 1]; gradients reach `image_BCHW` only."""
+    def forward(
+        self, image_BCHW: Tensor, target_BCHW: Tensor, *, same_person: bool = True
+    ) -> Tensor:
+        """Return the scalar loss of square images in [-1, 1]; gradients reach `image_BCHW` only.
+
+        Of two persons only the expressions are compared.
+        """
         # Under bfloat16 a point of the mesh would be a pixel wide.
         with torch.autocast(image_BCHW.device.type, enabled=False):
             with torch.no_grad():
@@ -73,7 +80,8 @@ class ExpressionLoss(nn.Module):
             change_BV3 = (got_BV3 - wanted_BV3) * self.get_buffer("mirror_3") @ turn_B33
             offset_BD = self._without_motion(change_BV3, shape_BV3).flatten(1)
             coefficients_BK: Tensor = offset_BD @ self.get_buffer("readout_KD").T
-            return coefficients_BK.abs().mean()
+            compared = slice(0 if same_person else self._identities, None)
+            return coefficients_BK[:, compared].abs().mean()
 
     def _mesh(self, picture_BCHW: Tensor) -> Tensor:
         picture_BCHW = picture_BCHW.contiguous(memory_format=torch.channels_last)

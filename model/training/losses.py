@@ -24,6 +24,8 @@ class ReconstructionWeights:
     perceptual_raw: float = 1.0
     expression: float = 0.0
     """Of the difference in expression that a network of landmarks sees; not in the paper."""
+    expression_of_others: float = 0.0
+    """Of the same between a driving frame and another person's source moved by it."""
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,15 @@ class _Export3DTraining:
             adversarial = adversarial_loss_of_generator(fake_B1)
             total = total + self._config.adversarial_weight * adversarial
             losses["adversarial"] = adversarial.detach()
+        if self._config.weights.expression_of_others and self._expression is not None:
+            # Sources change places: for these pairs there is no picture to compare with.
+            with self._arithmetic():
+                others = self.network(
+                    batch.source_BCHW.roll(1, dims=0), batch.expression_BE, batch.camera_B25
+                )
+            read = self._expression(others.image_BCHW, batch.driving_BCHW, same_person=False)
+            total = total + self._config.weights.expression_of_others * read
+            losses["expression_of_others"] = read.detach()
         losses["total"] = total.detach()
         self._optimize(step, total, "generator", self.network, self._optimizer)
         if seen.generated_BPCHW is not None:

@@ -26,6 +26,7 @@ def open_expression_loss() -> ExpressionLoss:
         weight_V=model.weight_V,
         readout_KD=readout(model),
         eyes=(left, right),
+        identities=len(model.face.identity_IV3),
     )
     content = read_member(assets.locate(_MESH), assets.weights_digest(_MESH), MESH_MEMBER)
     return ExpressionLoss(TfliteNetwork(content), reading)

@@ -221,15 +221,17 @@ def train_export3d_128_expression() -> TrainRecipe:
     """Go on from a run of export3d_128_fine, with a loss that reads the expressions drawn.
 
     Soft lids and lips are measured as other expressions than the driver's; a network that finds
-    the landmarks tells the generator so. VGG16 looks at a square of each picture, which halves
-    the time of a step.
+    the landmarks tells the generator so, also of another person's face. VGG16 looks at a square of
+    each picture, which saves the time that this takes.
     """
     recipe = train_export3d_128_fine()
     training = replace(
         recipe.export3d.training,
         max_seconds=5400,
         learning_rate=6e-4,
-        weights=ReconstructionWeights(perceptual=3, perceptual_raw=0, expression=0.3),
+        weights=ReconstructionWeights(
+            perceptual=3, perceptual_raw=0, expression=0.3, expression_of_others=0.3
+        ),
     )
     return replace(
         recipe,

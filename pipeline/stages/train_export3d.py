@@ -113,7 +113,8 @@ class TrainExport3D(SharedTraining):
 
     @property
     def _reads_expressions(self) -> bool:
-        return self.config.training.weights.expression > 0
+        weights = self.config.training.weights
+        return weights.expression > 0 or weights.expression_of_others > 0
 
     def process(self, batch: Sequence[Work]) -> list[Result]:
         """Train once for each run."""

@@ -19,6 +19,7 @@ READING = MeshReading(
     weight_V=WEIGHT_V,
     readout_KD=np.linalg.pinv(BASIS_KV3.reshape(COEFFICIENTS, -1)).T,
     eyes=(0, 1),
+    identities=1,
 )
 
 
@@ -53,6 +54,15 @@ def test_a_coefficient_more_is_its_difference_whatever_the_pose():
             in_picture(MEAN_V3, turn_rad=turn_rad), in_picture(moved, turn_rad=turn_rad)
         )
         assert float(loss) == pytest.approx(0.8 / COEFFICIENTS, rel=0.02)
+
+
+def test_of_two_persons_only_the_expressions_are_compared():
+    here = in_picture(MEAN_V3)
+    for coefficient, share in ((0, 0.0), (3, 0.5 / (COEFFICIENTS - 1))):
+        meshes = Meshes(here, in_picture(MEAN_V3 + 0.5 * BASIS_KV3[coefficient]))
+        dark, bright = -torch.ones(2, 3, 32, 32), torch.ones(2, 3, 32, 32)
+        loss = ExpressionLoss(meshes, READING)(dark, bright, same_person=False)
+        assert float(loss) == pytest.approx(share, rel=0.03, abs=4e-3)
 
 
 def test_shift_size_and_a_small_turn_of_the_head_do_not_count():

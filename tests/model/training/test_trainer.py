@@ -12,6 +12,7 @@ from model.training.config import TrainingConfig
 from model.training.data import FrameBank, PairSampler
 from model.training.discriminator import DiscriminatorConfig
 from model.training.loop import Cadence, DivergedError, Watch
+from model.training.losses import ReconstructionWeights
 from model.training.state import StateMismatchError, TrainedState
 from model.training.trainer import train_export3d
 from storage.checkpoints import read_checkpoint, write_checkpoint
@@ -191,3 +192,36 @@ def test_the_layout_in_memory_changes_last_digits_only_and_no_file(clips, clebs,
     for name, tensor in inside.tensors["weights"].items():
         assert tensor.is_contiguous()
         assert tensor.shape == plain.tensors["weights"][name].shape
+
+
+def test_sources_that_change_places_are_read_against_the_driving_frames(clips, clebs):
+    class Reader:
+        def __init__(self) -> None:
+            self.seen = []
+
+        def __call__(self, image, target, *, same_person=True):
+            self.seen.append((image.detach().clone(), target, same_person))
+            return (image - target).square().mean()
+
+    reader, told = Reader(), []
+    weights = ReconstructionWeights(expression=0.5, expression_of_others=0.5)
+    _train(
+        clips,
+        clebs,
+        config={"weights": weights, "adversarial_steps": 0, "reconstruction_steps": 1},
+        expression=reader,
+        watch=Watch(on_metrics=told.extend),
+    )
+    (own, target, same_person), (others, again, same_person_too) = reader.seen
+    assert (same_person, same_person_too) == (True, False)
+    assert torch.equal(target, again)
+    assert not torch.allclose(own, others)
+    losses = {row.name: row.value for row in told if row.step == 1}
+    assert losses["expression"] == pytest.approx(float((own - target).square().mean()), rel=1e-4)
+    assert losses["expression_of_others"] == pytest.approx(
+        float((others - target).square().mean()), rel=1e-4
+    )
+    assert losses["total"] == pytest.approx(
+        losses["l2"] + losses["l2_raw"]
+        + 0.5 * (losses["expression"] + losses["expression_of_others"]), rel=1e-4,
+    )  # fmt: skip
