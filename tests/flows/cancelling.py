@@ -14,6 +14,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Cancelling
 
 _LIMIT_S = 120.0
@@ -33,7 +34,9 @@ def cancelled(flow_run: str, is_time: Callable[[], bool]) -> Iterator[None]:
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])),
         )
         with get_client(sync_client=True) as client:
-            (run,) = client.read_flow_runs(flow_run_filter=wanted)
+            # Runs that were killed count as running for good: it is the newest one.
+            newest = FlowRunSort.START_TIME_DESC
+            run = client.read_flow_runs(flow_run_filter=wanted, sort=newest, limit=1)[0]
             client.set_flow_run_state(run.id, Cancelling())
 
     with ThreadPoolExecutor(1) as other, pytest.MonkeyPatch.context() as patch:
