@@ -80,7 +80,8 @@ def test_the_result_is_the_leaders(
 
     def in_this_process(part: Callable[..., None], **options: Any) -> None:
         asked.update(options)
-        part(0, options["report"])  # without a process group it does the whole batch
+        # Without a process group it does the whole batch.
+        part(0, options["report"], options["should_stop"])
 
     monkeypatch.setattr("pipeline.runners.together.run_together", in_this_process)
     shared = trained(own_store, recipe.with_workers(2))
