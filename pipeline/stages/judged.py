@@ -4,7 +4,6 @@ Item inputs: "weights", the key of a commit with Export3D weights (of a run's en
 checkpoint), and "dataset", the key of a dataset version.
 """
 
-import json
 from typing import Any
 
 from model.export3d.network import Export3D
@@ -12,10 +11,8 @@ from pipeline import dataset as datasets
 from pipeline.dataset import DatasetVersion
 from pipeline.errors import ConfigurationError
 from pipeline.stage import Work
-from pipeline.training.runs import load_network
+from pipeline.training.runs import WEIGHT_STAGES, load_network, training_card
 from storage.ledger import Commit
-
-_WITH_WEIGHTS = ("export3d", "checkpoint")
 
 
 def judged_network(work: Work) -> Export3D:
@@ -30,13 +27,12 @@ def judged_network(work: Work) -> Export3D:
 
 def judged_card(work: Work) -> dict[str, Any]:
     """Return what the weights that the item names say of their training."""
-    card: dict[str, Any] = json.loads(work.ledger.store.get(_weights(work).output("card.json").key))
-    return card
+    return training_card(work.ledger, _weights(work))
 
 
 def _weights(work: Work) -> Commit:
     key = str(work.item.inputs["weights"])
-    found = (work.ledger.find(stage, key) for stage in _WITH_WEIGHTS)
+    found = (work.ledger.find(stage, key) for stage in WEIGHT_STAGES)
     commit = next((commit for commit in found if commit is not None), None)
     if commit is None:
         raise ConfigurationError(f"there are no weights {key} in {work.ledger.store.url}")

@@ -1,6 +1,5 @@
 """Training as a job: a dataset version and a recipe become an item of a published run."""
 
-import json
 from dataclasses import asdict
 
 from model.training.holdout import Holdout
@@ -10,7 +9,7 @@ from pipeline.faces.rows import read_faces
 from pipeline.recipes import TrainRecipe, train_recipe
 from pipeline.scratch import Scratch
 from pipeline.stage import Item, chain_keys
-from pipeline.training.runs import RUNS, TrainedRun, find_run, finished
+from pipeline.training.runs import RUNS, TrainedRun, find_run, finished, training_card
 from storage.identity import JSON, plain
 from storage.ledger import Ledger
 from storage.tables import SchemaMismatch
@@ -73,8 +72,7 @@ def _start(
             f"run {start!r} has not come to its end yet: let `e3d train` go on until it has"
         )
     check_same_kind(load_key(ledger, begun.dataset_key), dataset)
-    card = json.loads(ledger.store.get(commit.output("card.json").key))
-    if card["network"] != plain(recipe.export3d.network):
+    if training_card(ledger, commit)["network"] != plain(recipe.export3d.network):
         raise ConfigurationError(
             f"run {start!r} (recipe {begun.recipe!r}) has another network than recipe "
             f"{recipe.name!r}: its weights do not fit"

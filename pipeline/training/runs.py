@@ -1,5 +1,6 @@
 """Training runs by name: which stages they have, and the newest weights of one."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from storage.ledger import Commit, Ledger
 RUNS = "runs"
 WEIGHT_STAGES = ("export3d", CHECKPOINT_STAGE)
 """Stages whose commits hold weights of the network: of a run's end, and on its way."""
-_WEIGHTS = "weights"
+_WEIGHTS, _CARD = "weights", "card.json"
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,15 @@ def newest_weights(ledger: Ledger, run: TrainedRun) -> Commit:
     return commit
 
 
+def training_card(ledger: Ledger, commit: Commit) -> dict[str, Any]:
+    """Return what a commit with weights says of its network and training; no tensor is read."""
+    card: dict[str, Any] = json.loads(ledger.store.get(commit.output(_CARD).key))
+    return card
+
+
 def load_network(ledger: Ledger, commit: Commit, folder: Path) -> Export3D:
     """Return the network of a commit with its weights, in eval mode on the CPU."""
-    names = {f"{_WEIGHTS}.safetensors", "card.json"}
+    names = {f"{_WEIGHTS}.safetensors", _CARD}
     for output in commit.outputs:
         # A checkpoint's card lists what only resuming needs, too: all groups are read, none kept.
         if output.name in names or output.name.endswith(".safetensors"):
