@@ -146,12 +146,11 @@ def fit_clip(model: Mesh478, meshes_TV3: Array, alignment: Alignment) -> Coeffic
 def split_shape(model: Mesh478, shapes_TV3: Array, angles_T3: Array) -> tuple[Array, Array]:
     """Identity [I] and expression [T,E] of shapes of one person, laid over the model's mean."""
     face = model.face
-    identity_ID = face.identity_IV3.reshape(len(face.identity_IV3), -1)
-    expression_ED = face.expression_EV3.reshape(len(face.expression_EV3), -1)
+    both_KD = _both_bases(face)
+    identity_ID = both_KD[: len(face.identity_IV3)]
     posed_TV3 = np.tensordot(pose_features(angles_T3), model.pose_FV3, axes=1)
     excess_TD = (shapes_TV3 - face.mean_V3 - posed_TV3).reshape(len(shapes_TV3), -1)
-    both = np.concatenate([identity_ID, expression_ED])
-    identity_I = _ridge(both, excess_TD.mean(axis=0), model.noise_dm)[: len(identity_ID)]
+    identity_I = _ridge(both_KD, excess_TD.mean(axis=0), model.noise_dm)[: len(identity_ID)]
     left_TV3 = (excess_TD - identity_I @ identity_ID).reshape(shapes_TV3.shape)
     return identity_I, express(model, left_TV3)
 
@@ -164,9 +163,14 @@ def express(model: Mesh478, offsets_TV3: Array) -> Array:
 
 def readout(model: Mesh478) -> Array:
     """Return the matrix [I+E,D] that reads identity and expression off offsets from the mean."""
-    bases = (model.face.identity_IV3, model.face.expression_EV3)
-    both_KD = np.concatenate([basis.reshape(len(basis), -1) for basis in bases])
+    both_KD = _both_bases(model.face)
     return _ridge(both_KD, np.eye(both_KD.shape[1]), model.noise_dm).T
+
+
+def _both_bases(face: MorphableFace) -> Array:
+    """Identity's and the expressions' basis as rows [I+E,D]."""
+    bases = (face.identity_IV3, face.expression_EV3)
+    return np.concatenate([basis.reshape(len(basis), -1) for basis in bases])
 
 
 def _ridge(basis_KD: Array, values: Array, noise: float) -> Array:
